@@ -1,0 +1,58 @@
+"""Keys that join a person across channels: normalised, then hashed under the tenant's own key.
+
+A plain SHA-256 of an e-mail falls to a dictionary; a keyed hash does not, and differs between tenants, so that two
+merchants can never match their customers by accident.
+"""
+
+import hashlib
+import hmac
+import re
+from typing import Literal
+
+KeyKind = Literal["customer_id", "email", "email_sha256", "phone", "phone_sha256", "loyalty_id"]
+_PREFIX: dict[KeyKind, str] = {
+    "customer_id": "cid",
+    "email": "em",
+    "email_sha256": "em",
+    "phone": "ph",
+    "phone_sha256": "ph",
+    "loyalty_id": "loy",
+}
+_JUNK = re.compile(r"[0\-\s.]*|-1|null|none|nil|undefined|anonymous|unknown|n/?a|guest|test", re.IGNORECASE)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def tenant_key(installation_secret: bytes, tenant_id: str) -> bytes:
+    """The tenant's hashing key, derived from the installation's secret: HMAC-SHA256, 32 bytes."""
+    return hmac.digest(installation_secret, b"identity:" + tenant_id.encode(), hashlib.sha256)
+
+
+def is_junk(value: str) -> bool:
+    """Values that shops send for "nobody"; joined on, they would glue strangers together."""
+    return _JUNK.fullmatch(value.strip()) is not None
+
+
+def is_sha256(value: str) -> bool:
+    """64 hex digits, as e-mail and phone hashes are exchanged in the trade; upper case is taken too."""
+    return _SHA256.fullmatch(value.strip().lower()) is not None
+
+
+def customer_key(kind: KeyKind, value: str, key: bytes) -> str | None:
+    """``em:3f2a…``: a customer's identifier as stored, or None where the value identifies nobody.
+
+    E-mail and phone are normalised (trim, lower case; digits only) and SHA-256 hashed first, so that a raw value and
+    its hash, sent by different channels, become the same key. 128 bits of the keyed hash are kept.
+    """
+    if is_junk(value):
+        return None
+    digest = hmac.digest(key, f"{_PREFIX[kind]}:{_normal(kind, value)}".encode(), hashlib.sha256)
+    return f"{_PREFIX[kind]}:{digest[:16].hex()}"
+
+
+def _normal(kind: KeyKind, value: str) -> str:
+    text = value.strip()
+    if kind == "email":
+        return hashlib.sha256(text.lower().encode()).hexdigest()
+    if kind == "phone":
+        return hashlib.sha256(re.sub(r"\D", "", text).encode()).hexdigest()
+    return text.lower() if kind in ("email_sha256", "phone_sha256") else text

@@ -1,0 +1,100 @@
+"""The engine: the one process of an embedded installation that owns the events store.
+
+It migrates the stores, loads the demo world where asked, and then runs side by side: the drain, attribution, accrual,
+the door for this installation's own commands, and the portal.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+import uvicorn
+
+from attribution.run import run_attribution
+from core.clock import system_clock
+from core.settings import Settings
+from fairshare.demo.load import load_demo
+from fairshare.output import progress, say
+from fairshare.ready import DEMO_FILE
+from payouts.accrue import run_accrual
+from portal.app import create_app
+from store.books import Books, open_books
+from store.engine_door import open_door
+from store.events import EventsStore, open_events
+from store.installation import lock_data
+from store.migrate import migrate_books, migrate_events
+from tracker.drain import Drain, run_drain
+
+STOP_WITHIN_S = 3.5
+
+
+def run_engine(settings: Settings, demo: bool) -> None:
+    """Run until SIGINT or SIGTERM; uvicorn turns both into a graceful stop.
+
+    Raises:
+        Unavailable: another process owns the data folder.
+        StoreVersionError: a store is newer than this program.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(lock_data(settings))
+        migrate_books(settings.books)
+        books = open_books(settings.books)
+        stack.callback(books.close)
+        events = open_events(settings)
+        stack.callback(events.close)
+        migrate_events(events, settings)
+        if demo:
+            prepare_demo(settings, books, events)
+        stack.enter_context(open_door(settings, events))
+        stack.enter_context(background(settings, books, events))
+        serve_portal(settings, books, events)
+
+
+def prepare_demo(settings: Settings, books: Books, events: EventsStore) -> None:
+    """Load the demo world into an empty installation, and leave what to show about it in ``DIR/demo.json``."""
+    with progress("loading the demo world") as advance:
+        sheet = load_demo(settings, books, events, system_clock, advance)
+    partial = settings.data / f"{DEMO_FILE}.partial"
+    partial.write_bytes(msgspec.json.encode(sheet))
+    partial.replace(settings.data / DEMO_FILE)
+
+
+def serve_portal(settings: Settings, books: Books, events: EventsStore) -> None:
+    """Answer pages and the API in this thread, until a signal."""
+    application = create_app(settings, books, events, system_clock)
+    uvicorn.run(
+        application,
+        host=settings.portal_host,
+        port=settings.portal_port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        forwarded_allow_ips=list(settings.trusted_proxies),
+    )
+
+
+@contextmanager
+def background(settings: Settings, books: Books, events: EventsStore) -> Iterator[None]:
+    """The loops of the route, each in its thread; all end within ``STOP_WITHIN_S`` of leaving."""
+    stop = threading.Event()
+    drain = Drain(settings, events, system_clock)
+    loops: dict[str, Callable[[], None]] = {
+        "drain": lambda: run_drain(drain, stop),
+        "attribution": lambda: run_attribution(events, books, system_clock, stop),
+        "accrual": lambda: run_accrual(events, books, system_clock, stop),
+    }
+    threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        deadline = time.monotonic() + STOP_WITHIN_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                say(f"{thread.name} was still at work when the engine stopped; it continues at the next start")

@@ -1,0 +1,6 @@
+"""Pages of finance."""
+
+from starlette.routing import BaseRoute
+
+routes: list[BaseRoute] = []
+navigation: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,170 @@
+"""Money, times, shares and terms as people read them. English; times in UTC.
+
+Everything here takes exact values and returns text; nothing on a page is rounded before it arrives here.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+
+from babel.numbers import format_currency, format_decimal
+from markupsafe import Markup, escape
+
+from core.clock import Instant, as_datetime, format_instant
+from core.money import exponent
+
+LOCALE = "en"
+NOTHING = "–"
+
+LABELS = {
+    # what became of an order
+    "pending": "Being decided",
+    "decided": "Decided",
+    "credited": "Credited",
+    "no_touch": "No touch found",
+    "no_identity": "Nothing to join on",
+    "outside_window": "Outside the window",
+    "before_click": "Placed before the click",
+    "unknown_click_id": "Unknown click id",
+    "affiliate_not_active": "Affiliate not active",
+    "program_not_active": "No policy in force",
+    "invalid_touch": "Only invalid touches",
+    "test_event": "Test order",
+    # what became of a touch
+    "winner": "Winner",
+    "older": "Older touch",
+    "lower_class": "Weaker class",
+    "after_order": "After the order",
+    "wrong_program": "Other programme",
+    "bot": "Not a person",
+    "class_excluded": "Class not credited",
+    "coupon_not_valid": "Coupon not valid",
+    # commissions, batches, memberships
+    "none": "Earns nothing",
+    "held": "On hold",
+    "payable": "Payable",
+    "batched": "In a payout",
+    "paid": "Paid",
+    "prepared": "Prepared",
+    "approved": "Approved",
+    "settled": "Settled",
+    "void": "Void",
+    "applied": "Waiting for approval",
+    "suspended": "Suspended",
+    "sale": "Sale",
+    "refund": "Refund",
+    "redecision": "New decision",
+    # channels and devices
+    "web": "Web shop",
+    "app": "App",
+    "pos": "Store till",
+    "call": "Call centre",
+    "email": "E-mail",
+    "marketplace": "Marketplace",
+    "desktop": "Desktop",
+    "mobile": "Phone",
+    "tablet": "Tablet",
+    # customers and touches
+    "new": "New customer",
+    "returning": "Returning customer",
+    "click": "Click",
+    "impression": "Impression",
+    "coupon": "Coupon",
+    "click_id": "click id",
+    "visitor": "visitor cookie",
+    "customer": "known customer",
+}
+_TONES = {
+    "good": ("credited", "winner", "paid", "settled", "approved", "payable"),
+    "wait": ("pending", "held", "batched", "prepared", "applied"),
+    "bad": ("bot", "suspended", "void", "invalid_touch", "refund"),
+}
+TONES = {word: tone for tone, words in _TONES.items() for word in words}
+
+
+def label(word: str) -> str:
+    """A term of the code as a person reads it: ``no_touch`` is "No touch found". Unknown terms lose their underscores."""
+    return LABELS.get(word) or word.replace("_", " ").capitalize() or NOTHING
+
+
+def tone(word: str) -> str:
+    """``good``, ``wait``, ``bad`` or ``plain``: which colour a term's badge has."""
+    return TONES.get(word, "plain")
+
+
+def money(minor: int, currency: str) -> str:
+    """``1230`` of EUR is "€12.30": all decimals of the currency, never rounded."""
+    amount = Decimal(minor).scaleb(-exponent(currency))
+    return format_currency(amount, currency, locale=LOCALE, currency_digits=False, decimal_quantization=False)
+
+
+def moneys(amounts: Mapping[str, int], none: str = NOTHING) -> list[str]:
+    """Amounts by currency, one text each, in the order of the currency codes; ``[none]`` where there are none."""
+    return [money(minor, currency) for currency, minor in sorted(amounts.items())] or [none]
+
+
+def number(value: int) -> str:
+    """``1234567`` is "1,234,567"."""
+    return format_decimal(value, locale=LOCALE)
+
+
+def bps(value: int) -> str:
+    """Basis points as a percentage with the decimals it needs: 750 is "7.5 %"."""
+    return f"{_plain(Decimal(value).scaleb(-2))} %"
+
+
+def share(value: Fraction) -> str:
+    """A share of one as a percentage, rounded half even to a tenth: 1/3 is "33.3 %", 1 is "100 %"."""
+    return f"{_plain(Decimal(round(value * 1000)).scaleb(-1))} %"
+
+
+def ratio(part: int, whole: int) -> str:
+    """``part`` of ``whole`` as a percentage; a dash where there is no whole."""
+    return share(Fraction(part, whole)) if whole else NOTHING
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """ "1 click", "2 clicks", "1,200 clicks"; ``many`` where an s is not enough."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def instant(at: Instant | None) -> Markup:
+    """ "21 Nov 2026, 20:15" as a ``<time>`` element that carries the exact instant; a dash for None."""
+    return _time(at, "{d.day} {d:%b %Y, %H:%M}")
+
+
+def moment(at: Instant | None) -> Markup:
+    """Like :func:`instant`, with seconds: for journeys, where minutes hide the order of things."""
+    return _time(at, "{d.day} {d:%b %Y, %H:%M:%S}")
+
+
+def day(at: Instant | None) -> Markup:
+    """ "21 Nov 2026" as a ``<time>`` element; a dash for None."""
+    return _time(at, "{d.day} {d:%b %Y}")
+
+
+def duration(milliseconds: int) -> str:
+    """The largest two units of a length of time, cut: "3 days 4 hours", "12 minutes", "0 seconds"."""
+    units = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"))
+    parts, rest = [], milliseconds
+    for size, name in units:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(plural(count, name))
+    return " ".join(parts[:2]) or "0 seconds"
+
+
+def sentence(parts: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    words = list(parts)
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def _time(at: Instant | None, pattern: str) -> Markup:
+    if at is None:
+        return escape(NOTHING)
+    return Markup('<time datetime="{}">{}</time>').format(format_instant(at), pattern.format(d=as_datetime(at)))
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value:,f}".rstrip("0").rstrip(".") if value % 1 else f"{value:,.0f}"

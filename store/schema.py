@@ -1,0 +1,189 @@
+"""The books' tables, as SQLAlchemy Core describes them. Alembic's versions in ``migrations/books`` build the same.
+
+Instants are milliseconds in BIGINT, amounts minor units in BIGINT. Every row that belongs to a merchant says which.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, String(64), primary_key=True)
+
+
+def _text(name: str, length: int = 255, default: str | None = "") -> Column[str]:
+    return Column(name, String(length), nullable=False, server_default=default)
+
+
+def _id(name: str) -> Column[str]:
+    return Column(name, String(64), nullable=False)
+
+
+def _instant(name: str, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def _minor(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _to(table: str, *columns: str) -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(columns, [f"{table}.{column}" for column in columns])
+
+
+# --- catalogue -------------------------------------------------------------------------------------------------------
+
+tenants = Table(
+    "tenants", metadata, _key("tenant_id"), _text("name"), _text("currency", 3, None), _text("time_zone", 64, "UTC"),
+    _text("click_parameter", 32, "fsclick"),
+)  # fmt: skip
+stores = Table(
+    "stores", metadata, _key("tenant_id"), _key("store_id"), _text("name"), _text("channel", 16, "web"), _text("segment", 64),
+    _text("host"), _to("tenants", "tenant_id"),
+)  # fmt: skip
+programmes = Table(
+    "programmes", metadata, _key("tenant_id"), _key("programme_id"), _text("name"), _text("landing_url", 2048, None),
+    Column("hosts", JSON, nullable=False), Column("stores", JSON, nullable=False), _to("tenants", "tenant_id"),
+)  # fmt: skip
+affiliates = Table(
+    "affiliates", metadata, _key("affiliate_id"), _text("name"), _text("email"), _text("website", 2048), _text("account_holder"),
+    _text("iban", 34),
+)  # fmt: skip
+memberships = Table(
+    "memberships", metadata, _key("tenant_id"), _key("programme_id"), _key("affiliate_id"), _text("status", 16, None),
+    _instant("applied_at"), _instant("approved_at", nullable=True), _instant("suspended_at", nullable=True),
+    CheckConstraint("status IN ('applied', 'approved', 'suspended')", name="status"),
+    _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"), Index(None, "affiliate_id"),
+)  # fmt: skip
+links = Table(
+    "links", metadata, _key("code"), _id("tenant_id"), _id("programme_id"), _id("affiliate_id"), _text("destination", 2048, None),
+    _text("name"), _text("channel", 16, "web"), Column("disabled", Boolean, nullable=False),
+    _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"), Index(None, "affiliate_id", "tenant_id"),
+)  # fmt: skip
+coupons = Table(
+    "coupons", metadata, _key("tenant_id"), _key("code"), _id("programme_id"), _id("affiliate_id"),
+    _instant("valid_from", nullable=True), _instant("valid_to", nullable=True),
+    _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"),
+)  # fmt: skip
+policies = Table(
+    "policies", metadata, _key("tenant_id"), _key("programme_id"), Column("version", Integer, primary_key=True, autoincrement=False),
+    _instant("effective_from"), _text("model", 32, None), Column("classes", JSON, nullable=False),
+    _to("programmes", "tenant_id", "programme_id"),
+)  # fmt: skip
+rate_cards = Table(
+    "rate_cards", metadata, _key("tenant_id"), _key("programme_id"), Column("version", Integer, primary_key=True, autoincrement=False),
+    _instant("effective_from"), Column("hold_days", Integer, nullable=False), Column("rules", JSON, nullable=False),
+    _to("programmes", "tenant_id", "programme_id"),
+)  # fmt: skip
+users = Table(
+    "users", metadata, Column("email", String(255), primary_key=True), _text("name"), _text("role", 16, None), _text("password_hash"),
+    _text("tenant_id", 64), _text("affiliate_id", 64), Column("disabled", Boolean, nullable=False),
+    CheckConstraint("(role = 'affiliate') = (affiliate_id <> '')", name="affiliate"),
+    CheckConstraint("(role = 'affiliate') = (tenant_id = '')", name="tenant"),
+)  # fmt: skip
+api_keys = Table(
+    "api_keys", metadata, _key("key_id"), _id("tenant_id"), _text("name"), Column("key_hash", String(64), nullable=False, unique=True),
+    _to("tenants", "tenant_id"),
+)  # fmt: skip
+catalogue_changes = Table(
+    "catalogue_changes", metadata, Column("version", Integer, primary_key=True, autoincrement=True), _instant("changed_at"),
+    _text("changed_by"), _text("what", 2048),
+)  # fmt: skip
+"""One row per change, in its transaction: programs that hold the catalogue in memory watch the highest version."""
+
+# --- the route's own bookkeeping -------------------------------------------------------------------------------------
+
+sessions = Table(
+    "sessions", metadata, Column("token_hash", String(64), primary_key=True), _text("email", 255, None), _instant("created_at"),
+    _instant("seen_at"), Index(None, "email"),
+)  # fmt: skip
+receipts = Table(
+    "receipts", metadata, _key("tenant_id"), Column("kind", String(16), primary_key=True),
+    Column("external_id", String(128), primary_key=True), Column("body_hash", String(64), nullable=False), _id("event_id"),
+    Column("event", LargeBinary, nullable=False), Column("recorded", Boolean, nullable=False), _instant("received_at"),
+)  # fmt: skip
+"""Idempotency of conversions, kept for ever: the first content under (tenant, kind, external id) is the only one."""
+cursors = Table("cursors", metadata, _key("name"), Column("position", BigInteger, nullable=False), _instant("moved_at"))
+
+# --- money -----------------------------------------------------------------------------------------------------------
+
+entries = Table(
+    "entries", metadata, _key("tenant_id"), Column("number", Integer, primary_key=True, autoincrement=False), _text("kind", 32, None),
+    _text("idempotency_key", 255, None), _instant("posted_at"), _text("memo", 1024),
+    _text("evidence_hash", 64), Column("previous_hash", String(64), nullable=False), Column("hash", String(64), nullable=False),
+    UniqueConstraint("tenant_id", "idempotency_key"),
+)  # fmt: skip
+postings = Table(
+    "postings", metadata, _key("tenant_id"), Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False), _text("account", 32, None), _text("affiliate_id", 64),
+    _text("currency", 3, None), _minor("amount_minor"), CheckConstraint("amount_minor <> 0", name="amount"),
+    _to("entries", "tenant_id", "number"), Index(None, "tenant_id", "affiliate_id", "account"),
+)  # fmt: skip
+commissions = Table(
+    "commissions", metadata, _key("tenant_id"), _key("commission_id"), _id("programme_id"),
+    Column("order_id", String(128), nullable=False), Column("line_id", String(128), nullable=False), _text("affiliate_id", 64),
+    _text("kind", 16, None), _text("currency", 3, None), _minor("base_minor"), _minor("amount_minor"),
+    Column("rate_card_version", Integer, nullable=False), _text("rule_id", 64), _text("reason", 32), _text("touch_id", 128),
+    Column("decision_revision", Integer, nullable=False), Column("policy_version", Integer, nullable=False),
+    _text("inputs_hash", 64), _text("state", 16, None), _instant("ordered_at"), _instant("hold_until"), _instant("posted_at"),
+    Column("entry_number", Integer, nullable=True), _text("idempotency_key", 255, None),
+    CheckConstraint("kind IN ('sale', 'refund', 'redecision')", name="kind"),
+    CheckConstraint("state IN ('none', 'held', 'payable', 'batched', 'paid')", name="state"),
+    UniqueConstraint("tenant_id", "idempotency_key"), _to("programmes", "tenant_id", "programme_id"),
+    Index(None, "tenant_id", "order_id"), Index(None, "affiliate_id", "tenant_id"), Index(None, "tenant_id", "state", "hold_until"),
+)  # fmt: skip
+"""Append-only differences: what an order line earns an affiliate is the sum of its rows. Only ``state`` ever moves."""
+accruals = Table(
+    "accruals", metadata, _key("tenant_id"), Column("order_id", String(128), primary_key=True),
+    Column("decision_revision", Integer, nullable=False), _text("fingerprint", 64, None), _minor("refunded_minor"), _minor("excess_minor"),
+    Column("refunds_refused", Integer, nullable=False), _text("problem"), _instant("accrued_at"),
+)  # fmt: skip
+"""What each order looked like when it was last booked: a repeat is skipped, and what could not be booked stays visible."""
+batches = Table(
+    "batches", metadata, _key("tenant_id"), _key("batch_id"), _text("currency", 3, None), _text("state", 16, None), _instant("cutoff_at"),
+    Column("prepared_by", String(255), nullable=False), _instant("prepared_at"), Column("content_hash", String(64), nullable=False),
+    Column("approved_by", String(255), nullable=True), _instant("approved_at", nullable=True),
+    Column("approved_hash", String(64), nullable=True), _instant("settled_at", nullable=True), _text("settled_by"),
+    _instant("voided_at", nullable=True), _text("voided_by"), Column("left_out", JSON, nullable=False, server_default=text("'[]'")),
+    CheckConstraint("approved_by IS NULL OR approved_by <> prepared_by", name="four_eyes"),
+    CheckConstraint("state IN ('prepared', 'approved', 'settled', 'void')", name="state"),
+    CheckConstraint(
+        "state NOT IN ('approved', 'settled') OR (approved_by IS NOT NULL AND approved_hash = content_hash)", name="approved"
+    ),
+    _to("tenants", "tenant_id"),
+)  # fmt: skip
+payouts = Table(
+    "payouts", metadata, _key("tenant_id"), _key("payout_id"), _id("batch_id"), _id("affiliate_id"), _text("currency", 3, None),
+    _minor("amount_minor"), _text("account_holder"), _text("iban", 34), CheckConstraint("amount_minor > 0", name="amount"),
+    UniqueConstraint("tenant_id", "batch_id", "affiliate_id"), _to("batches", "tenant_id", "batch_id"), _to("affiliates", "affiliate_id"),
+)  # fmt: skip
+payout_lines = Table(
+    "payout_lines", metadata, _key("tenant_id"), _key("payout_id"), _key("commission_id"), _minor("amount_minor"),
+    Column("live", Boolean, nullable=False), _to("payouts", "tenant_id", "payout_id"), _to("commissions", "tenant_id", "commission_id"),
+    Index("uq_payout_lines_live", "tenant_id", "commission_id", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
+)  # fmt: skip
+"""A commission sits in at most one live payout; voiding a batch ends its lines' life and frees the commissions."""
