@@ -6,7 +6,6 @@ A flaw is data about one record, not an exception, so that a file of a thousand 
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -40,13 +39,15 @@ HOURS_LIMIT = DAYS_LIMIT * 24
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _COUPON = re.compile(r"[A-Z0-9](?:[A-Z0-9_-]{0,62}[A-Z0-9])?")
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
+_URL = re.compile(r"https?://([^/?#]+)(?:[/?#].*)?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
-_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]")
 
 
 class Flaw(msgspec.Struct, frozen=True):
@@ -86,8 +87,14 @@ def is_host(text: str) -> bool:
     return len(text) <= 253 and _HOST.fullmatch(text) is not None
 
 
+def is_allowed_host(text: str) -> bool:
+    """A host as a programme lists it, which may name a port: ``shop.example`` or ``shop.example:8443``."""
+    host, colon, port = text.partition(":")
+    return is_host(host) and (not colon or (_PORT.fullmatch(port) is not None and int(port) < 65_536))
+
+
 def host_allowed(host: str, hosts: tuple[str, ...]) -> bool:
-    """True where ``host`` equals a listed one or is a sub-domain of it."""
+    """True where ``host`` equals a listed one or is a sub-domain of it; a port must be the listed one's."""
     return any(host == listed or host.endswith("." + listed) for listed in hosts)
 
 
@@ -126,7 +133,7 @@ def _programme(programme: Programme, known: Known) -> Iterator[Flaw]:
     yield from _in_tenant(programme.tenant_id, known)
     yield from _slug("programme_id", programme.programme_id)
     yield from _name("name", programme.name)
-    yield from (Flaw("hosts", f"{host!r} is not a host such as example.com") for host in programme.hosts if not is_host(host))
+    yield from (Flaw("hosts", f"{host!r} is not a host such as example.com") for host in programme.hosts if not is_allowed_host(host))
     yield from _repeated("hosts", programme.hosts)
     yield from _destination("landing_url", programme.landing_url, programme)
     yield from _repeated("stores", programme.stores)
@@ -337,19 +344,14 @@ def _version(record: Policy | RateCard, known: Known) -> Iterator[Flaw]:
 
 
 def _url(field: str, value: str) -> Iterator[Flaw]:
-    """http or https, a host, and nothing that a browser and we could read differently."""
-    try:
-        parts = urlsplit(value)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        yield Flaw(field, f"{value!r} is not a URL")
-        return
-    if parts.scheme not in ("http", "https") or not host or _NOT_IN_URL.search(value) or not value.isascii() or len(value) > 2048:
+    """http or https, a host in small letters, and nothing that a browser and we could read differently."""
+    match = _URL.fullmatch(value)
+    if match is None or _NOT_IN_URL.search(value) or len(value) > 2048:
         yield Flaw(field, f"{value!r} is not a URL such as https://www.example.com/page")
-    elif "@" in parts.netloc or port is not None:
-        yield Flaw(field, f"{value!r} names a user or a port, which no link may")
-    elif not is_host(parts.netloc):
-        yield Flaw(field, f"{parts.netloc!r} is not a host such as www.example.com, in small letters")
+    elif "@" in match[1]:
+        yield Flaw(field, f"{value!r} names a user, which no link may")
+    elif not is_allowed_host(match[1]):
+        yield Flaw(field, f"{match[1]!r} is not a host such as www.example.com, in small letters")
 
 
 def _destination(field: str, value: str, programme: Programme | None) -> Iterator[Flaw]:
@@ -357,6 +359,12 @@ def _destination(field: str, value: str, programme: Programme | None) -> Iterato
     yield from flaws
     if flaws or programme is None or not programme.hosts:
         return
-    host = urlsplit(value).netloc
+    host = _host_of(value)
     if not host_allowed(host, programme.hosts):
         yield Flaw(field, f"leads to {host}, which is not on the programme's hosts ({', '.join(programme.hosts)})")
+
+
+def _host_of(url: str) -> str:
+    match = _URL.fullmatch(url)
+    assert match is not None, "only a URL that passed its check has a host"
+    return match[1]

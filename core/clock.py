@@ -50,7 +50,7 @@ def parse_instant(text: str, field: str = "occurred_at") -> Instant:
 
 def format_instant(at: Instant) -> str:
     """RFC 3339 in UTC with milliseconds: ``2026-11-21T20:15:00.000Z``. The inverse of :func:`parse_instant`."""
-    return as_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+    return as_datetime(at).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def as_datetime(at: Instant) -> datetime:

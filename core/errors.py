@@ -6,6 +6,7 @@ FairshareError
 ├── NotFound            unknown, or not visible to the one who asks: the two are not told apart
 ├── NotAllowed          known and visible, but this person may not do it
 ├── Unavailable         a store is down, full or busy; try again after ``retry_after_s``
+│   └── InUse           the data folder belongs to another running Fairshare
 ├── SettingsError       one or more settings are wrong; lists them all
 └── StoreVersionError   a store is newer than this program, or was not migrated
 """
@@ -42,6 +43,10 @@ class Unavailable(FairshareError):
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class InUse(Unavailable):
+    """Another process of this installation has the data folder; the text names it."""
 
 
 class SettingsError(FairshareError):

@@ -40,6 +40,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bad_clock_tolerance_minutes: int = 10
 
     @property
+    def is_embedded(self) -> bool:
+        """True where both stores live in the data folder."""
+        return not self.books_url and not self.events_url
+
+    @property
     def books(self) -> str:
         return self.books_url or f"sqlite:///{(self.data / 'books.sqlite').absolute()}"
 
@@ -116,9 +121,7 @@ def read_settings(environment: Mapping[str, str], **options: Any) -> Settings:
 def environment_of(settings: Settings) -> dict[str, str]:
     """The variables from which :func:`read_settings` makes the same record: how a child process gets its settings."""
     named = {name: getattr(settings, name) for name in Settings.__struct_fields__}
-    return {
-        f"FAIRSHARE_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value) for name, value in named.items()
-    }
+    return {f"FAIRSHARE_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value) for name, value in named.items()}
 
 
 def _convert(text: str, kind: Any) -> Any:

@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from core.errors import FairshareError, SettingsError, Unavailable
+from core.clock import system_clock
+from core.errors import FairshareError, InUse, SettingsError
+from core.scope import Role
 from fairshare.options import AnyTenant, Data, Json, Tenant, settings_of
 from fairshare.output import progress, say, show
 
@@ -33,7 +35,7 @@ def main() -> None:
 
     try:
         app()
-    except (SettingsError, CannotStart) as error:
+    except (SettingsError, CannotStart, InUse) as error:
         say(f"fairshare: {error}")
         sys.exit(2)
     except FairshareError as error:
@@ -47,10 +49,17 @@ def main() -> None:
 @app.command(rich_help_panel=RUN)
 def up(
     data: Data = None,
-    tracker_port: Annotated[int | None, typer.Option(metavar="N", help="[default: 8700]", show_default=False)] = None,
-    portal_port: Annotated[int | None, typer.Option(metavar="N", help="[default: 8701]", show_default=False)] = None,
-    trackers: Annotated[int | None, typer.Option(metavar="N", help="Tracker processes [default: 1].", show_default=False)] = None,
-    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Fill an empty installation with the demo world.")] = False,
+    tracker_port: Annotated[
+        int | None, typer.Option(metavar="N", help="Port of links and conversions (default: 8700).", show_default=False)
+    ] = None,
+    portal_port: Annotated[int | None, typer.Option(metavar="N", help="Port of pages and API (default: 8701).", show_default=False)] = None,
+    trackers: Annotated[int | None, typer.Option(metavar="N", help="Tracker processes (default: 1).", show_default=False)] = None,
+    demo: Annotated[
+        bool | None,
+        typer.Option(
+            "--demo/--no-demo", help="Fill an empty installation with the demo world (default: where no server is set).", show_default=False
+        ),
+    ] = None,
     ready_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Written as JSON once everything answers.")] = None,
 ) -> None:
     """Start everything on this machine: stores, trackers, portal. Ctrl-C stops it; nothing is lost."""
@@ -60,7 +69,7 @@ def up(
     settings = settings_of(data, tracker_port=tracker_port, portal_port=portal_port, trackers=trackers)
     if ready_file:
         ready_file.unlink(missing_ok=True)
-    supervisor = Supervisor(settings, demo)
+    supervisor = Supervisor(settings, demo=settings.is_embedded if demo is None else demo)
     try:
         supervisor.start(say)
         if not supervisor.stopping:
@@ -82,8 +91,9 @@ def track(
     supervised: Supervised = False,
 ) -> None:
     """Run one tracker process: redirects, pixels, conversions."""
-    from fairshare.up import stop_with_supervisor
     from tracker.serve import run_tracker
+
+    from fairshare.up import stop_with_supervisor
 
     if supervised:
         stop_with_supervisor()
@@ -98,14 +108,11 @@ def engine(
 ) -> None:
     """Run the process that owns the embedded stores."""
     from fairshare.engine import run_engine
-    from fairshare.up import CannotStart, stop_with_supervisor
+    from fairshare.up import stop_with_supervisor
 
     if supervised:
         stop_with_supervisor()
-    try:
-        run_engine(settings_of(data), demo)
-    except Unavailable as error:
-        raise CannotStart(str(error)) from error
+    run_engine(settings_of(data), demo)
 
 
 @app.command(rich_help_panel=RUN)
@@ -160,7 +167,7 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring both stores to this program's version."""
-    from fairshare.parts import migrate_stores, pending_sql
+    from fairshare.stores import migrate_stores, pending_sql
 
     settings = settings_of(data)
     if dry_run:
@@ -176,10 +183,14 @@ def catalog_import(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE.toml")], data: Data = None, as_json: Json = False
 ) -> None:
     """Add and update what the file names: all of it, or nothing and every error with its line."""
-    from fairshare.parts import import_file
+    from fairshare.catalog import import_as_text, import_catalogue
+    from fairshare.stores import migrate_stores, opened_books
 
-    report, text = import_file(settings_of(data), file)
-    show(report, text, as_json)
+    settings = settings_of(data)
+    migrate_stores(settings)
+    with opened_books(settings) as books:
+        report = import_catalogue(books, file.read_text("utf-8"), "command line", system_clock())
+    show(report, import_as_text(report, file.name), as_json)
     if report.faults:
         sys.exit(1)
 
@@ -187,9 +198,11 @@ def catalog_import(
 @catalog.command("export")
 def catalog_export(data: Data = None, tenant: AnyTenant = None) -> None:
     """Print the catalogue as TOML; importing it elsewhere gives the same catalogue."""
-    from fairshare.parts import export_text
+    from fairshare.catalog import export_catalogue
+    from fairshare.stores import opened_books
 
-    print(export_text(settings_of(data), tenant), end="")  # noqa: T201
+    with opened_books(settings_of(data)) as books:
+        sys.stdout.write(export_catalogue(books, tenant))
 
 
 @user.command("add")
@@ -202,10 +215,14 @@ def user_add(
     data: Data = None,
 ) -> None:
     """Add a person, or give one a new password. Asks for the password, or reads it from standard input."""
-    from fairshare.parts import save_user
+    from core.catalogue import User
+    from fairshare.people import save_user
+    from fairshare.stores import opened_books
 
     typed = typer.prompt("Password", hide_input=True, confirmation_prompt=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    save_user(settings_of(data), email, role, name or email, tenant or "", affiliate or "", typed)
+    person = User(email, name or email, cast(Role, role), "", tenant or "", affiliate or "")
+    with opened_books(settings_of(data)) as books:
+        save_user(books, person, typed, system_clock())
     say(f"{email} may sign in as {role}")
 
 
@@ -215,7 +232,7 @@ def user_add(
 @app.command(rich_help_panel=ASK)
 def explain(order: str, tenant: Tenant, data: Data = None, as_json: Json = False) -> None:
     """Who earned from an order, and why: every touch that could have, with its verdict."""
-    from fairshare.parts import explain_order
+    from fairshare.questions import explain_order
 
     explanation, text = explain_order(settings_of(data), tenant, order)
     show(explanation, text, as_json)
@@ -224,11 +241,11 @@ def explain(order: str, tenant: Tenant, data: Data = None, as_json: Json = False
 @app.command(rich_help_panel=ASK)
 def verify(data: Data = None, tenant: AnyTenant = None, as_json: Json = False) -> None:
     """Recompute every balance and the ledger's hash chain; name the first broken row."""
-    from fairshare.parts import verify_books
+    from fairshare.questions import verify_books
 
     with progress("verifying") as advance:
-        report, text = verify_books(settings_of(data), tenant, advance)
-    show(report, text, as_json)
+        report, plain, text = verify_books(settings_of(data), tenant, advance)
+    show(plain, text, as_json)
     if not report.ok:
         sys.exit(1)
 
@@ -236,7 +253,7 @@ def verify(data: Data = None, tenant: AnyTenant = None, as_json: Json = False) -
 @app.command(rich_help_panel=ASK)
 def conserve(data: Data = None, tenant: AnyTenant = None, as_json: Json = False) -> None:
     """Received = stored + bad + pending + unrecorded, by merchant and hour."""
-    from fairshare.parts import conservation_report
+    from fairshare.questions import conservation_report
 
     report, text = conservation_report(settings_of(data), tenant)
     show(report, text, as_json)
@@ -252,7 +269,7 @@ def replay_log(
     as_json: Json = False,
 ) -> None:
     """Send the lines of a web server's access log as clicks over HTTP, and report what became of them."""
-    from fairshare.parts import replay
+    from fairshare.questions import replay
 
     with progress("replaying") as advance:
         report, text = replay(settings_of(data), file, link, base, rate, advance)

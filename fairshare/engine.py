@@ -11,54 +11,70 @@ from contextlib import ExitStack, contextmanager
 
 import msgspec
 import uvicorn
-
 from attribution.run import run_attribution
+from payouts.accrue import run_accrual
+
 from core.clock import system_clock
 from core.settings import Settings
-from fairshare.demo.load import load_demo
 from fairshare.output import progress, say
 from fairshare.ready import DEMO_FILE
-from payouts.accrue import run_accrual
 from portal.app import create_app
 from store.books import Books, open_books
 from store.engine_door import open_door
 from store.events import EventsStore, open_events
-from store.installation import lock_data
+from store.installation import lock_data, publish_door, remove_door
 from store.migrate import migrate_books, migrate_events
 from tracker.drain import Drain, run_drain
 
 STOP_WITHIN_S = 3.5
+LOCK_PATIENCE_S = 3.0
+"""A command that asks a stopped installation holds the folder for a moment."""
 
 
 def run_engine(settings: Settings, demo: bool) -> None:
     """Run until SIGINT or SIGTERM; uvicorn turns both into a graceful stop.
 
     Raises:
-        Unavailable: another process owns the data folder.
+        InUse: another process owns the data folder.
         StoreVersionError: a store is newer than this program.
     """
     with ExitStack() as stack:
-        stack.enter_context(lock_data(settings))
+        lock = stack.enter_context(lock_data(settings, patience_s=LOCK_PATIENCE_S))
         migrate_books(settings.books)
         books = open_books(settings.books)
         stack.callback(books.close)
-        events = open_events(settings)
+        events = open_events(settings, lock)
         stack.callback(events.close)
         migrate_events(events, settings)
         if demo:
             prepare_demo(settings, books, events)
-        stack.enter_context(open_door(settings, events))
+        if settings.events.startswith("chdb:"):
+            stack.enter_context(offered(settings))
         stack.enter_context(background(settings, books, events))
         serve_portal(settings, books, events)
 
 
 def prepare_demo(settings: Settings, books: Books, events: EventsStore) -> None:
     """Load the demo world into an empty installation, and leave what to show about it in ``DIR/demo.json``."""
+    from fairshare.demo.load import load_demo  # here, because only the first start needs it
+
     with progress("loading the demo world") as advance:
         sheet = load_demo(settings, books, events, system_clock, advance)
     partial = settings.data / f"{DEMO_FILE}.partial"
     partial.write_bytes(msgspec.json.encode(sheet))
     partial.replace(settings.data / DEMO_FILE)
+
+
+@contextmanager
+def offered(settings: Settings) -> Iterator[None]:
+    """The door for this installation's own commands, open and published while the engine runs."""
+    door = open_door(settings.events)
+    publish_door(settings, door.url, system_clock())
+    try:
+        yield
+    finally:
+        remove_door(settings)
+        door.close()
 
 
 def serve_portal(settings: Settings, books: Books, events: EventsStore) -> None:

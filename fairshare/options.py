@@ -8,7 +8,7 @@ import typer
 
 from core.settings import Settings, read_settings
 
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The installation's folder [default: var].", show_default=False)]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The installation's folder (default: var).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="ID", help="The merchant, by its id.")]
 AnyTenant = Annotated[str | None, typer.Option("--tenant", metavar="ID", help="Only this merchant.", show_default=False)]

@@ -18,9 +18,11 @@ from urllib.error import URLError
 
 from core.errors import FairshareError
 from core.settings import Settings, environment_of
+from store.installation import lock_data
 
 STOP_WITHIN_S = 4.5
 READY_WITHIN_S = 120.0
+LOCK_PATIENCE_S = 3.0
 DEATHS_BEFORE_GIVING_UP = 10
 DEATHS_WITHIN_S = 60.0
 
@@ -57,7 +59,7 @@ class Child:
         if code is None:
             return None
         if code == 2:
-            raise CannotStart(f"the {self.name} could not start; see the line above")
+            raise SystemExit(2)
         if self._retry_at == 0.0:
             self._deaths = [at for at in self._deaths if now - at < DEATHS_WITHIN_S] + [now]
             if len(self._deaths) >= DEATHS_BEFORE_GIVING_UP:
@@ -83,10 +85,11 @@ class Supervisor:
         """Start everything and return when it all answers.
 
         Raises:
-            CannotStart: a port is taken, or the data folder is in use.
+            CannotStart: a port is taken.
+        InUse: the data folder is in use by another installation.
         """
         require_free(self._settings)
-        self._settings.data.mkdir(parents=True, exist_ok=True)
+        lock_data(self._settings, LOCK_PATIENCE_S).release()
         signal.signal(signal.SIGINT, self._stop_asked)
         signal.signal(signal.SIGTERM, self._stop_asked)
         environment = os.environ | environment_of(self._settings)
@@ -185,4 +188,3 @@ def _local(host: str, port: int) -> str:
 
 def _how_it_ended(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-

@@ -18,7 +18,7 @@ from core.clock import Clock
 from core.errors import BadInput, Conflict, FairshareError, NotAllowed, NotFound, Unavailable
 from core.scope import Role
 from core.settings import Settings
-from portal import affiliate, analyst, api, finance, merchant, orders, sessions
+from portal import account, affiliate, analyst, api, finance, merchant, orders, sessions
 from portal.headers import YEAR_S, SecurityHeaders, secure
 from portal.page import page
 from store.books import Books
@@ -77,6 +77,7 @@ def site_routes() -> list[BaseRoute]:
         Route("/", start),
         Route("/health", health),
         *sessions.routes,
+        *account.routes,
         *affiliate.routes,
         *merchant.routes,
         *finance.routes,

@@ -1,6 +1,94 @@
-"""Pages of finance."""
+"""Pages of finance: the overview and what is payable to whom; batches, statements and ledger in modules beside it."""
 
-from starlette.routing import BaseRoute
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
-routes: list[BaseRoute] = []
-navigation: tuple[tuple[str, str], ...] = ()
+from core.clock import DAY, Instant, start_of_day
+from core.scope import Scope
+from payouts.balances import Balance, balances_of_tenant, totals
+from payouts.commissions import odd_orders
+from portal import finance_batches, finance_ledger, finance_plan, finance_statement
+from portal.finance_batches import BatchRow, read_rows
+from portal.page import page, run
+from portal.sessions import role
+from store.accruals import Accrual
+from store.books import Books
+from store.reports import Payee, Release, payees, releases
+
+DAYS_AHEAD = 30
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """The facts of the first page: one balance per currency, what leaves its hold when, batches not at their end."""
+
+    totals: list[Balance]
+    releases: list[Release]
+    open_batches: list[BatchRow]
+    odd_orders: list[Accrual]
+
+
+@role("finance")
+async def overview(request: Request, scope: Scope) -> Response:
+    """GET /finance: what is held, payable, in a payout and paid; what becomes payable next; what waits for a person."""
+    state = request.app.state
+    facts = await run(read_overview, state.books, scope.tenant_id, state.clock())
+    to_approve = [row for row in facts.open_batches if row.batch.state == "prepared"]
+    to_settle = [row for row in facts.open_batches if row.batch.state == "approved"]
+    today = start_of_day(state.clock())
+    return page(request, scope, "finance/overview.html", facts=facts, to_approve=to_approve, to_settle=to_settle, today=today)
+
+
+@role("finance")
+async def payable(request: Request, scope: Scope) -> Response:
+    """GET /finance/payable: every affiliate's balance; what is carried forward, and who lacks bank details."""
+    rows, people = await run(read_payable, request.app.state.books, scope.tenant_id)
+    return page(
+        request,
+        scope,
+        "finance/payable.html",
+        rows=rows,
+        people=people,
+        totals=totals(rows),
+        blocked=[row for row in rows if row.payable_minor > 0 and not has_bank_details(people, row.affiliate_id)],
+        carried=[row for row in rows if row.payable_minor < 0],
+    )
+
+
+def read_overview(books: Books, tenant_id: str, at: Instant) -> Overview:
+    """Everything for the first page. Blocking."""
+    with books.reading() as connection:
+        balances = balances_of_tenant(connection, tenant_id)
+        coming = releases(connection, tenant_id, start_of_day(at) + DAYS_AHEAD * DAY)
+        odd = odd_orders(connection, tenant_id)
+    rows = [row for row in read_rows(books, tenant_id) if row.batch.state in ("prepared", "approved")]
+    return Overview(totals(balances), coming, rows, odd)
+
+
+def read_payable(books: Books, tenant_id: str) -> tuple[list[Balance], dict[str, Payee]]:
+    """Balances with anything open, most payable first within a currency."""
+    with books.reading() as connection:
+        rows = [row for row in balances_of_tenant(connection, tenant_id) if row.held_minor or row.payable_minor or row.batched_minor]
+        people = payees(connection, tenant_id)
+    return sorted(rows, key=lambda row: (row.currency, -row.payable_minor, row.affiliate_id)), people
+
+
+def has_bank_details(people: dict[str, Payee], affiliate_id: str) -> bool:
+    return affiliate_id in people and people[affiliate_id].has_bank_details
+
+
+routes: list[BaseRoute] = [
+    Route("/finance", overview, methods=["GET"]),
+    Route("/finance/payable", payable, methods=["GET"]),
+    *finance_plan.routes,
+    *finance_batches.routes,
+    *finance_statement.routes,
+    *finance_ledger.routes,
+]
+navigation: tuple[tuple[str, str], ...] = (
+    ("Overview", "/finance"),
+    ("Payable", "/finance/payable"),
+    ("Batches", "/finance/batches"),
+    ("Ledger", "/finance/ledger"),
+)

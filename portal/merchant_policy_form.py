@@ -3,14 +3,13 @@
 from typing import get_args
 
 from core.catalogue import TouchWindow
+from core.catalogue_rules import DAYS_LIMIT, HOURS_LIMIT
 from core.credit import TouchClass
 from portal.forms import Form
 
 CLASSES: tuple[TouchClass, ...] = get_args(TouchClass)
 PLACES = {"1": "first", "2": "second", "3": "third", "": "never earns"}
 HOURS = {"days": 24, "hours": 1}
-MOST_HOURS = 400 * 24
-"""Beyond thirteen months no network looks back; a longer window is a slip of the finger."""
 
 
 def policy_form(classes: tuple[TouchWindow, ...], **more: str) -> Form:
@@ -46,7 +45,7 @@ def _read_window_hours(form: Form, touch: TouchClass) -> int:
     if touch == "coupon":
         return 0
     unit = form.choice(f"unit_{touch}", HOURS)
-    hours = form.whole(f"window_{touch}", 1, MOST_HOURS) * HOURS.get(unit, 1)
-    if hours > MOST_HOURS:
-        form.fault(f"window_{touch}", f"At most {MOST_HOURS // 24} days; longer is surely a slip.")
+    hours = form.whole(f"window_{touch}", 1, HOURS_LIMIT) * HOURS.get(unit, 1)
+    if hours > HOURS_LIMIT:
+        form.fault(f"window_{touch}", f"At most {DAYS_LIMIT} days.")
     return hours

@@ -1,5 +1,8 @@
 """The form of a new rate card version: one row per rule, fields ``rule_id_0``, ``pays_0`` and so on, blank rows skipped."""
 
+import csv
+import io
+
 from core.catalogue import Per, Rule
 from core.events import CustomerStatus
 from core.money import format_amount
@@ -7,6 +10,8 @@ from portal.forms import Form
 
 MOST_RULES = 50
 SPARE_ROWS = 2
+MOST_PRIORITY = 1_000_000
+LONGEST_ENTRY = 128
 PAYS = {
     "percent": "% of the net price",
     "order": "fixed, for each order",
@@ -60,7 +65,7 @@ def _read_rule(form: Form, number: int, currency: str) -> Rule:
     per: Per = "line" if pays in ("percent", "") else pays  # type: ignore[assignment]
     return Rule(
         rule_id=form.slug(f"rule_id_{number}"),
-        priority=form.whole(f"priority_{number}", 0, 9999) if form.raw(f"priority_{number}").strip() else 100,
+        priority=form.whole(f"priority_{number}", 0, MOST_PRIORITY) if form.raw(f"priority_{number}").strip() else 100,
         percent_bps=form.percent(f"amount_{number}") if pays == "percent" else None,
         fixed_minor=None if pays in ("percent", "") else _read_fixed(form, f"amount_{number}", currency),
         per=per,
@@ -72,17 +77,27 @@ def _read_rule(form: Form, number: int, currency: str) -> Rule:
 
 def _read_fixed(form: Form, field: str, currency: str) -> int | None:
     amount = form.amount(field, currency)
-    if amount is not None and amount <= 0:
-        form.fault(field, f"Please give an amount above zero in {currency}.")
+    if amount is not None and amount < 0:
+        form.fault(field, f"Please give an amount in {currency} that is not negative.")
     return amount
 
 
 def _read_list(form: Form, field: str) -> tuple[str, ...]:
-    """Entries between commas, trimmed, without empty ones and repeats."""
-    parts = tuple(dict.fromkeys(part.strip() for part in form.text(field, required=False, longest=2048).split(",")))
-    if any(len(part) > 128 for part in parts):
-        form.fault(field, "One entry is longer than 128 characters; separate entries by commas.")
+    """Entries between commas, as in one line of CSV: one that holds a comma stands in double quotes."""
+    text = form.text(field, required=False, longest=2048)
+    if field in form.faults:
+        return ()
+    parts = dict.fromkeys(part.strip() for row in csv.reader([text], skipinitialspace=True) for part in row)
+    if any(len(part) > LONGEST_ENTRY for part in parts):
+        form.fault(field, f"One entry is longer than {LONGEST_ENTRY} characters; separate entries by commas.")
     return tuple(part for part in parts if part)
+
+
+def _list(entries: tuple[str, ...]) -> str:
+    """The inverse of :func:`_read_list`."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(entries)
+    return line.getvalue() if '"' in line.getvalue() else ", ".join(entries)
 
 
 def _typed(rule: Rule, currency: str) -> dict[str, str]:
@@ -91,8 +106,8 @@ def _typed(rule: Rule, currency: str) -> dict[str, str]:
         "rule_id": rule.rule_id,
         "pays": "percent" if percent else rule.per,
         "amount": plain_percent(rule.percent_bps) if rule.percent_bps is not None else format_amount(rule.fixed_minor or 0, currency),
-        "categories": ", ".join(rule.categories),
-        "skus": ", ".join(rule.skus),
+        "categories": _list(rule.categories),
+        "skus": _list(rule.skus),
         "customer_status": rule.customer_status,
         "priority": str(rule.priority),
     }

@@ -36,16 +36,20 @@ def _span(version: Version, versions: tuple[Version, ...], at: Instant) -> Span[
     return Span(version, until, "in force" if until is None or at < until else "ended")
 
 
-def read_effective_from(form: Form, at: Instant, first: bool) -> Instant:
+def newest_version(versions: tuple[Version, ...]) -> int:
+    """The highest number; 0 where there is none. Numbers are never used again."""
+    return max((version.version for version in versions), default=0)
+
+
+def read_effective_from(form: Form, at: Instant) -> Instant:
     """Field ``effective_from``, the start of a new version, typed in UTC; empty means ``at``.
 
-    A ``first`` version may begin in the past, since nothing was decided or priced by another. A later one may not: it would
-    change what past orders were decided and priced by.
+    Never in the past: that would change by what past orders were decided and priced.
     """
     begins = form.instant("effective_from", required=False)
     if begins is None:
         return at
-    if begins < at and not first:
+    if begins < at:
         form.fault("effective_from", "This lies in the past, where orders keep their version. Leave it empty to begin now.")
     return begins
 

@@ -50,6 +50,7 @@ TEMPLATES.filters |= {
     "label": words.label,
     "tone": words.tone,
     "sentence": words.sentence,
+    "short": words.short,
     "path": lambda text: quote(str(text), safe=""),
 }
 TEMPLATES.globals |= {"static": static, "plural": words.plural, "ratio": words.ratio, "NOTHING": words.NOTHING}

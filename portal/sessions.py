@@ -25,8 +25,8 @@ from portal import passwords
 from portal.forms import Form, read_form
 from portal.page import page, redirect, run
 from store.books import Books
+from store.catalogue import find_user
 from store.sessions import end_session, find_session, mark_seen, open_session, sweep_sessions
-from store.users import find_user
 
 IDLE = 12 * HOUR
 LONGEST = 7 * DAY
@@ -35,6 +35,7 @@ SEEN_EVERY = MINUTE
 
 TRIES_PER_ACCOUNT = 5
 TRIES_PER_ADDRESS = 20
+MOST_PASSWORD_CHARS = 1024
 
 Handler = Callable[[Request, Scope], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -74,6 +75,11 @@ class Tries:
     def forgive(self, key: str) -> None:
         """The right password came: earlier slips do not count."""
         self._times.pop(key, None)
+
+    def take_back(self, key: str) -> None:
+        """The last try does not count: many people behind one address may sign in, but not guess."""
+        if times := self._times.get(key):
+            times.pop()
 
 
 def role(*roles: Role) -> Callable[[Handler], Endpoint]:
@@ -143,7 +149,7 @@ async def sign_in(request: Request) -> Response:
     if not form_secret or not hmac.compare_digest(csrf_token(form_secret).encode(), form.raw("csrf").encode()):
         form.fault("", "The form had expired. Please sign in again; your browser must accept cookies of this site.")
         return _sign_in_page(request, form, 403)
-    email, password = form.text("email").lower(), form.raw("password")[:1024]
+    email, password = form.text("email").lower(), form.raw("password")[:MOST_PASSWORD_CHARS]
     if not password:
         form.fault("password", "Please fill this in.")
     if form.faults:
@@ -159,7 +165,7 @@ async def sign_in(request: Request) -> Response:
         form.fault("", "E-mail and password do not fit together.")
         return _sign_in_page(request, form, 422)
 
-    state.tries.forgive(f"account {email}")
+    _forgive(request, email)
     secret = secrets.token_urlsafe(32)
     await run(_begin, state.books, secret, request.cookies.get(cookie_name(request, "session"), ""), user.email, state.clock())
     response = redirect(local_path(form.raw("next")) or f"/{user.role}")
@@ -174,6 +180,22 @@ async def sign_out(request: Request, _scope: Scope) -> Response:
     response = redirect("/sign-in")
     response.delete_cookie(cookie_name(request, "session"), path="/", secure=_is_https(request), httponly=True, samesite="lax")
     return response
+
+
+async def confirm_password(request: Request, form: Form) -> None:
+    """Note a fault unless the form's ``password`` is the signed-in user's own. Counts as a sign-in try."""
+    user: User = request.state.session.user
+    password = form.raw("password")[:MOST_PASSWORD_CHARS]
+    if not password:
+        form.fault("password", "Please give your password once more: this is a change that matters.")
+        return
+    wait_ms = _wait_ms(request, user.email)
+    if wait_ms:
+        form.fault("password", f"Too many tries. Please wait {-(-wait_ms // 1000)} seconds and try again.")
+    elif await passwords.check(user.password_hash, password):
+        _forgive(request, user.email)
+    else:
+        form.fault("password", "This is not your password.")
 
 
 def local_path(text: str) -> str:
@@ -212,10 +234,20 @@ def _sign_in_page(request: Request, form: Form, status: int = 200) -> Response:
 
 
 def _wait_ms(request: Request, email: str) -> int:
-    tries, at = request.app.state.tries, request.app.state.clock()
-    address = request.client.host if request.client else "unknown"
-    by_address: int = tries.wait_ms(f"address {address}", TRIES_PER_ADDRESS, at)
-    return by_address or int(tries.wait_ms(f"account {email}", TRIES_PER_ACCOUNT, at))
+    tries: Tries = request.app.state.tries
+    at = request.app.state.clock()
+    by_address = tries.wait_ms(_address(request), TRIES_PER_ADDRESS, at)
+    return by_address or tries.wait_ms(f"account {email}", TRIES_PER_ACCOUNT, at)
+
+
+def _forgive(request: Request, email: str) -> None:
+    tries: Tries = request.app.state.tries
+    tries.forgive(f"account {email}")
+    tries.take_back(_address(request))
+
+
+def _address(request: Request) -> str:
+    return f"address {request.client.host if request.client else 'unknown'}"
 
 
 def _too_many_tries(request: Request, form: Form, wait_ms: int) -> Response:

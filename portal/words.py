@@ -54,6 +54,27 @@ LABELS = {
     "sale": "Sale",
     "refund": "Refund",
     "redecision": "New decision",
+    # why a line earns nothing
+    "no_rule": "No rule pays this line",
+    "excluded_item": "This item earns nothing",
+    "excluded_category": "This category earns nothing",
+    "returning_customer": "Only new customers are paid for",
+    "zero_base": "Nothing to pay on",
+    "refunded": "Refunded",
+    "currency_not_supported": "Not in the rate card's currency",
+    "unattributed": "Nobody earned the order",
+    "test": "Test order",
+    # what a hit was
+    "human": "Person",
+    "prefetch": "Prefetch",
+    "preview": "Link preview",
+    "declared_bot": "Declared bot",
+    "invalid_ua": "No real browser",
+    "head": "HEAD request",
+    "hidden_frame": "Hidden frame",
+    "orphan": "Unknown link",
+    "disabled": "Switched-off link",
+    "duplicate": "Duplicate",
     # channels and devices
     "web": "Web shop",
     "app": "App",
@@ -152,6 +173,12 @@ def duration(milliseconds: int) -> str:
         if count:
             parts.append(plural(count, name))
     return " ".join(parts[:2]) or "0 seconds"
+
+
+def short(url: str, most: int = 48) -> str:
+    """A URL without its scheme, cut in the middle: what tells pages apart stands at both ends."""
+    text = url.partition("://")[2].removesuffix("/") or url
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 
 def sentence(parts: Iterable[str]) -> str:

@@ -1,1 +1,9 @@
-"""The only door to databases: the books (SQLite or PostgreSQL) and the events store (ClickHouse or chDB)."""
+"""The only door to databases: the books (SQLite or PostgreSQL) and the events store (ClickHouse or chDB).
+
+In reading order. The ground: ``installation`` (the data folder: its secret, its one owner), ``books`` (open, read, write),
+``schema`` (the books' tables), ``events`` (open, ask, insert), ``columns`` (the events store's tables), ``engine_door`` (the
+running engine lends its events store), ``migrate`` (both schemas), ``cursors`` (where each poller stands).
+
+The books' statements, one noun each: ``catalogue``, ``links``, ``programmes``, ``sessions``, ``receipts``, ``commissions``,
+``accruals``, ``ledger``, ``batches``, ``earnings``, ``reports``.
+"""

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import Unavailable
 
 BUSY_MS = 10_000
+MAX_CONNECTIONS = 20
 
 
 class Books:
@@ -21,7 +23,7 @@ class Books:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One consistent view; writes of others that commit meanwhile are not seen on SQLite.
+        """One consistent view: what others commit meanwhile is not seen. Writing here is refused by the database.
 
         Raises:
             Unavailable: the database cannot be reached or stays locked.
@@ -49,11 +51,18 @@ class Books:
         self.engine.dispose()
 
 
-def open_books(url: str) -> Books:
-    """Connect to ``sqlite:///path`` or ``postgresql+psycopg://…``. Nothing is created or migrated here."""
+def open_books(url: str, busy_ms: int = BUSY_MS) -> Books:
+    """Connect to ``sqlite:///path`` or ``postgresql+psycopg://…``. Nothing is created or migrated here.
+
+    ``busy_ms`` is how long a writer waits for another one before it gives up.
+    """
+    pool: dict[str, Any] = {"pool_size": 5, "max_overflow": MAX_CONNECTIONS - 5, "pool_timeout": busy_ms / 1000}
     if not url.startswith("sqlite"):
-        return Books(create_engine(url, pool_pre_ping=True))
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
+        options = {"connect_timeout": 10, "options": f"-c lock_timeout={busy_ms}"}
+        engine = create_engine(url, pool_pre_ping=True, connect_args=options, **pool)
+        event.listen(engine, "begin", _begin_postgresql)
+        return Books(engine)
+    engine = create_engine(url, connect_args={"timeout": busy_ms / 1000}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return Books(engine)
@@ -61,22 +70,36 @@ def open_books(url: str) -> Books:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # sqlite3 would begin by itself, late and only for writes
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+    # recursive_triggers: REPLACE deletes rows, and would slip past the triggers that keep the ledger append-only.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("fairshare_write", False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if write else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if not connection.get_execution_options().get("fairshare_write", False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @contextmanager
 def _as_unavailable() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except PoolTimeout as error:
+        raise Unavailable(f"the books cannot be used now: all {MAX_CONNECTIONS} connections are busy") from error
+    except DatabaseError as error:
+        # The bare class is a damaged file; its other sub-classes are the statement's own fault, such as IntegrityError.
+        if type(error) not in (OperationalError, DatabaseError):
+            raise
         raise Unavailable(f"the books cannot be used now: {_reason(error)}") from error
 
 
 def _reason(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    """The driver's first line; neither the statement nor the address, which may hold a password."""
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

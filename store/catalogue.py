@@ -181,8 +181,7 @@ def put(connection: Connection, record: Record, changed_by: str, at: Instant) ->
     """Write a record under its key and note the change; an equal record is left as it is, without a note.
 
     Raises:
-        Conflict: another content under a policy's or rate card's version, a key that belongs to another tenant,
-            or a record that names something the books do not hold.
+        Conflict: :func:`refusal` says why not, or the record names something the books do not hold.
     """
     _lock(connection)
     before = find(connection, type(record), *_key(record))
@@ -190,7 +189,9 @@ def put(connection: Connection, record: Record, changed_by: str, at: Instant) ->
         return "unchanged"
     if before is None:
         return _insert(connection, record, changed_by, at)
-    _refuse_change(before, record)
+    refused = refusal(before, record)
+    if refused:
+        raise Conflict(refused)
     values = _values(record)
     fields = [name for name, value in _values(before).items() if values[name] != value]
     _write(connection, update(_table(type(record))).where(_is(type(record), _key(record))).values(**values), record)
@@ -230,17 +231,25 @@ def describe(record: Record) -> str:
     return f"{_NOUNS[type(record)]} {' '.join(str(part) for part in _key(record))}"
 
 
+def refusal(before: Record, record: Record) -> str | None:
+    """Why ``record`` may not take the place of ``before``, which has its key; None where it may.
+
+    Versions never change; a key never moves to another tenant; a tenant keeps its currency, in which its rates and its
+    ledger are.
+    """
+    if isinstance(record, Policy | RateCard) and before != record:
+        return f"{describe(record)} exists with another content, and a version never changes; add the next version instead"
+    if getattr(before, "tenant_id", "") != getattr(record, "tenant_id", ""):
+        return f"{describe(record)} is taken; choose another id"
+    if isinstance(before, Tenant) and isinstance(record, Tenant) and before.currency != record.currency:
+        return f"{describe(record)} keeps its currency {before.currency}: its rate cards and its ledger are in it"
+    return None
+
+
 def _insert(connection: Connection, record: Record, changed_by: str, at: Instant) -> Outcome:
     _write(connection, insert(_table(type(record))).values(**_values(record)), record)
     _note(connection, f"added {describe(record)}", changed_by, at)
     return "added"
-
-
-def _refuse_change(before: Record, record: Record) -> None:
-    if isinstance(record, Policy | RateCard):
-        raise Conflict(f"{describe(record)} exists with another content, and a version never changes; add the next version instead")
-    if getattr(before, "tenant_id", "") != getattr(record, "tenant_id", ""):
-        raise Conflict(f"{describe(record)} is taken; choose another id")
 
 
 def _write(connection: Connection, statement: Any, record: Record) -> None:

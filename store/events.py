@@ -1,18 +1,28 @@
 """The events store: ClickHouse over HTTP or chDB in process, through one client and one SQL dialect."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
+from time import monotonic, sleep
 from typing import Any
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import msgspec
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.httputil import get_pool_manager
 
-from core.errors import Unavailable
+from core.errors import InUse, Unavailable
+from core.settings import Settings
+from store.installation import DataLock, door_of_owner, lock_data
 
 LOADER_SETTINGS = {"async_insert": 0, "insert_deduplicate": 1}
+MAX_CLIENTS = 6
+"""Statements at once: a page must not wait for the drain's insert, and more would only share the same cores."""
+
+PATIENCE_S = 5.0
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -28,11 +38,16 @@ def read_query(module_file: str, name: str) -> Query:
 
 
 class EventsStore:
-    """An open events store. Safe to share between threads: one statement at a time."""
+    """An open events store. Safe to share between threads: each statement takes a client of its own, up to ``MAX_CLIENTS``."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Any], on_close: Callable[[], None] = lambda: None) -> None:
+        """``connect`` opens one more client; ``on_close`` runs after the last was closed."""
+        self._connect = connect
+        self._on_close = on_close
+        self._turns = BoundedSemaphore(MAX_CLIENTS)
         self._lock = Lock()
+        self._idle: list[Any] = [connect()]
+        self._closed = False
 
     def select(self, query: Query, **params: Any) -> list[tuple[Any, ...]]:
         """The rows of a query file, as tuples in the order of its columns. ``params`` are bound, never pasted.
@@ -40,13 +55,13 @@ class EventsStore:
         Raises:
             Unavailable: the store cannot be reached or refuses the query.
         """
-        with self._guarded():
-            return list(self._client.query(query.sql, parameters=params).result_rows)
+        with self._client(query.name) as client:
+            return list(client.query(query.sql, parameters=params).result_rows)
 
     def select_named(self, query: Query, **params: Any) -> list[dict[str, Any]]:
         """Like :meth:`select`, each row a dict by column name."""
-        with self._guarded():
-            return list(self._client.query(query.sql, parameters=params).named_results())
+        with self._client(query.name) as client:
+            return list(client.query(query.sql, parameters=params).named_results())
 
     def insert_json(self, table: str, lines: bytes, token: str) -> None:
         """Insert newline-separated JSON objects as one block; the same ``token`` twice stores them once.
@@ -54,35 +69,114 @@ class EventsStore:
         Keep a block inside one month partition and below a million rows. Times are written ``seconds.milliseconds``.
         """
         settings = LOADER_SETTINGS | {"insert_deduplication_token": token}
-        with self._guarded():
-            self._client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings)
+        with self._client(f"insert into {table}") as client:
+            client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings)
 
     def insert_columns(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]], token: str) -> None:
         """Insert one block given column by column, under the same rules as :meth:`insert_json`."""
         settings = LOADER_SETTINGS | {"insert_deduplication_token": token}
-        with self._guarded():
-            self._client.insert(table, columns, column_names=list(names), column_oriented=True, settings=settings)
+        with self._client(f"insert into {table}") as client:
+            client.insert(table, columns, column_names=list(names), column_oriented=True, settings=settings)
 
     def command(self, sql: str, **params: Any) -> Any:
         """Run one statement that is no question: a migration, a setting."""
-        with self._guarded():
-            return self._client.command(sql, parameters=params or None)
+        with self._client("command") as client:
+            return client.command(sql, parameters=params or None)
 
     def close(self) -> None:
-        self._client.close()
+        """Close the idle clients now and the busy ones as they finish."""
+        with self._lock:
+            self._closed, idle, self._idle = True, self._idle, []
+        for client in idle:
+            client.close()
+        self._on_close()
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        with self._lock:
+    def _client(self, what: str) -> Iterator[Any]:
+        """Lend a client for one statement; opens another where all are busy."""
+        with self._turns, _as_unavailable(what):
+            with self._lock:
+                if self._closed:
+                    raise Unavailable("the events store was closed")
+                client = self._idle.pop() if self._idle else None
+            client = client or self._connect()
             try:
-                yield
-            except ClickHouseError as error:
-                raise Unavailable(f"the events store cannot answer now: {str(error).splitlines()[0]:.300}") from error
+                yield client
+            finally:
+                with self._lock:
+                    keep = not self._closed
+                    if keep:
+                        self._idle.append(client)
+                if not keep:
+                    client.close()
 
 
-def connect_events(url: str) -> EventsStore:
-    """Connect to ``chdb:///path`` (this process then owns the folder) or ``clickhouse://user:password@host:port/database``."""
+def connect_events(url: str, on_close: Callable[[], None] = lambda: None) -> EventsStore:
+    """Connect to ``chdb:///path`` (this process then owns the folder) or ``clickhouse://user:password@host:port/database``.
+
+    Raises:
+        Unavailable: no server answers, it refuses the user, or another process has the folder open.
+    """
+    with _as_unavailable("connect"):
+        return EventsStore(lambda: clickhouse_connect.get_client(dsn=url, **_transport(url)), on_close)
+
+
+def open_events(settings: Settings, lock: DataLock | None = None, patience_s: float = PATIENCE_S) -> EventsStore:
+    """The events store of an installation, wherever it is: a server, the running engine's door, or the data folder itself.
+
+    The engine passes the ``lock`` it holds, and gets the folder. A command passes none: it goes through the engine's
+    door where one runs, and otherwise holds the folder until the store is closed. Two commands at once take turns.
+
+    Raises:
+        Unavailable: the server does not answer, or another process kept the folder for ``patience_s`` without a door.
+    """
+    url = settings.events
+    if lock or not url.startswith("chdb:"):
+        return connect_events(url)
+    deadline = monotonic() + patience_s
+    while True:
+        try:
+            return _connect_own(url, lock_data(settings))
+        except InUse:
+            if door := door_of_owner(settings):
+                with suppress(Unavailable):  # the engine may be stopping just now: look again
+                    return connect_events(door)
+            if monotonic() >= deadline:
+                raise
+        sleep(0.05)
+
+
+def _connect_own(url: str, lock: DataLock) -> EventsStore:
     try:
-        return EventsStore(clickhouse_connect.get_client(dsn=url))
+        return connect_events(url, on_close=lock.release)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _transport(url: str) -> dict[str, Any]:
+    """No session: its server would refuse two statements at once. No proxy on loopback, whatever the environment says."""
+    if url.startswith("chdb:"):
+        return {}
+    loopback = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+    return {"autogenerate_session_id": False} | ({"pool_mgr": get_pool_manager()} if loopback else {})
+
+
+@contextmanager
+def _as_unavailable(what: str) -> Iterator[None]:
+    try:
+        yield
     except ClickHouseError as error:
-        raise Unavailable(f"the events store cannot be opened: {str(error).splitlines()[0]:.300}") from error
+        raise Unavailable(_explain(error, what)) from error
+
+
+def _explain(error: ClickHouseError, what: str) -> str:
+    """One line: the store's own words where it answered, else the network's. Never the address of the request."""
+    text = str(error) or type(error).__name__
+    if getattr(error, "code", None):
+        answer = (text.rpartition("server response: ")[2] or text).splitlines()[0].partition(" (for url ")[0]
+        return f"the events store refuses {what}: {answer:.300}"
+    place = re.search(r"\((https?://[^()\s]+)\)$", text)
+    cause = re.search(r"\[Errno -?\d+\] ([\w ]+)", text) or re.search(r"(timed out)", text)
+    where = f" at {place[1]}" if place else ""
+    return f"the events store{where} cannot be reached: {cause[1] if cause else text.splitlines()[0][:300]}"

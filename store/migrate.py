@@ -30,6 +30,7 @@ DURABLE = "fsync_after_insert=1, fsync_part_directory=1, min_compressed_bytes_to
 
 _APPLIED = read_query(__file__, "applied_migrations")
 _TABLES = read_query(__file__, "events_tables")
+_TOUCHES = read_query(__file__, "touches_as_made")
 
 
 # --- books -----------------------------------------------------------------------------------------------------------
@@ -167,23 +168,28 @@ def migrate_events(store: EventsStore, settings: Settings, known: list[Migration
     """
     pending = _events_to_run(store, read_migrations() if known is None else known)
     if pending:
-        store.command(_render(_bootstrap(), settings))
+        _run_events(store, _render(_file("schema_migrations"), settings))
     for migration in pending:
-        for statement in _statements(_render(migration.template, settings)):
-            store.command(statement)
+        _run_events(store, _render(migration.template, settings))
         store.command(
             "INSERT INTO schema_migrations SELECT {version:UInt32}, {name:String}, {sha256:String}, now64(3, 'UTC')",
             version=migration.version,
             name=migration.name,
             sha256=migration.sha256,
         )
+    if _keeps_addresses_otherwise(store, settings):
+        _run_events(store, _render(_file("retention"), settings))
+        return [*(migration.name for migration in pending), "retention"]
     return [migration.name for migration in pending]
 
 
 def events_sql(store: EventsStore | None, settings: Settings) -> str:
     """The SQL that :func:`migrate_events` would still run; None stands for a store that does not exist yet."""
     pending = _events_to_run(store, read_migrations()) if store else read_migrations()
-    return "".join(f"-- {migration.name}\n{_render(migration.template, settings)}\n" for migration in pending)
+    files = [(migration.name, migration.template) for migration in pending]
+    if store and not pending and _keeps_addresses_otherwise(store, settings):
+        files.append(("retention", _file("retention")))
+    return "".join(f"-- {name}\n{_render(template, settings)}\n" for name, template in files)
 
 
 def check_events(store: EventsStore) -> None:
@@ -217,8 +223,19 @@ def _is_migrated(store: EventsStore) -> bool:
     return ("schema_migrations",) in store.select(_TABLES)
 
 
-def _bootstrap() -> str:
-    return (FOLDER / "events" / "schema_migrations.sql").read_text("utf-8").rstrip().rstrip(";")
+def _keeps_addresses_otherwise(store: EventsStore, settings: Settings) -> bool:
+    """True where ``ip_keep_days`` was set differently when the table was made, or last migrated."""
+    rule = f"toIntervalDay({settings.ip_keep_days})"
+    return any(rule not in made for (made,) in store.select(_TOUCHES))
+
+
+def _run_events(store: EventsStore, sql: str) -> None:
+    for statement in _statements(sql):
+        store.command(statement)
+
+
+def _file(name: str) -> str:
+    return (FOLDER / "events" / f"{name}.sql").read_text("utf-8")
 
 
 def _render(template: str, settings: Settings) -> str:

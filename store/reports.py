@@ -6,7 +6,8 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from core.clock import DAY, Instant
-from store.schema import commissions
+from store.ledger import Entry, entries_by_key
+from store.schema import affiliates, commissions, entries, memberships
 
 
 class Earned(msgspec.Struct, frozen=True):
@@ -25,6 +26,47 @@ class Release(msgspec.Struct, frozen=True):
     currency: str
     amount_minor: int
     commissions: int
+
+
+class Payee(msgspec.Struct, frozen=True):
+    """An affiliate as a payout needs it; holder and IBAN are empty where it gave none."""
+
+    name: str
+    account_holder: str
+    iban: str
+
+    @property
+    def has_bank_details(self) -> bool:
+        return bool(self.account_holder and self.iban)
+
+
+def payees(connection: Connection, tenant_id: str) -> dict[str, Payee]:
+    """Every affiliate that ever joined a programme of the tenant, by id."""
+    joined = select(memberships.c.affiliate_id).where(memberships.c.tenant_id == tenant_id)
+    columns = (affiliates.c.affiliate_id, affiliates.c.name, affiliates.c.account_holder, affiliates.c.iban)
+    rows = connection.execute(select(*columns).where(affiliates.c.affiliate_id.in_(joined)).order_by(affiliates.c.affiliate_id))
+    return {row[0]: Payee(*row[1:]) for row in rows}
+
+
+def entries_before(connection: Connection, tenant_id: str, before: int | None, most: int) -> list[Entry]:
+    """Up to ``most`` ledger entries below number ``before`` (None: from the newest), newest first."""
+    mine = entries.c.tenant_id == tenant_id
+    if before is not None:
+        mine &= entries.c.number < before
+    newest = select(entries.c.idempotency_key).where(mine).order_by(entries.c.number.desc()).limit(most)
+    found = entries_by_key(connection, tenant_id, list(connection.scalars(newest)))
+    return sorted(found.values(), key=lambda entry: -entry.number)
+
+
+def earned_by_state(connection: Connection, tenant_id: str, ordered_from: Instant = 0) -> dict[str, dict[str, int]]:
+    """Commissions of orders placed at or after ``ordered_from``: state -> currency -> amount. States without any are left out."""
+    table = commissions
+    keys = (table.c.state, table.c.currency)
+    mine = (table.c.tenant_id == tenant_id) & (table.c.affiliate_id != "") & (table.c.ordered_at >= ordered_from)
+    totals: dict[str, dict[str, int]] = {}
+    for state, currency, amount in connection.execute(select(*keys, func.sum(table.c.amount_minor)).where(mine).group_by(*keys)):
+        totals.setdefault(state, {})[currency] = int(amount)
+    return totals
 
 
 def earned_by_affiliate(connection: Connection, tenant_id: str, ordered_from: Instant = 0) -> list[Earned]:

@@ -160,7 +160,8 @@ commissions = Table(
 accruals = Table(
     "accruals", metadata, _key("tenant_id"), Column("order_id", String(128), primary_key=True),
     Column("decision_revision", Integer, nullable=False), _text("fingerprint", 64, None), _minor("refunded_minor"), _minor("excess_minor"),
-    Column("refunds_refused", Integer, nullable=False), _text("problem"), _instant("accrued_at"),
+    Column("refunds_known", Integer, nullable=False), Column("refunds_refused", Integer, nullable=False), _text("problem"),
+    _instant("accrued_at"),
 )  # fmt: skip
 """What each order looked like when it was last booked: a repeat is skipped, and what could not be booked stays visible."""
 batches = Table(

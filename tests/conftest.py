@@ -4,17 +4,21 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from core.settings import Settings
 from store.books import Books, open_books
+from store.engine_door import open_door
 from store.events import EventsStore, Query, connect_events
 from store.migrate import migrate_books, migrate_events
 from tests.fakes import FakeClock
 from tests.servers import NoPostgres, postgres_database, running_postgres
 
+SERVER = "FAIRSHARE_TEST_CLICKHOUSE_URL"
 TABLES_WITH_ROWS = Query(
     "tables_with_rows",
     "SELECT name FROM system.tables WHERE database = currentDatabase() AND name <> 'schema_migrations' AND total_rows > 0 ORDER BY name",
@@ -78,17 +82,15 @@ def books_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def books(books_url: str) -> Iterator[Books]:
     """Migrated, empty books; the test runs once on SQLite and once on PostgreSQL."""
-    opened = open_books(books_url)
-    yield opened
-    opened.close()
+    with closing(open_books(books_url)) as opened:
+        yield opened
 
 
 @pytest.fixture
 def sqlite_books(sqlite_url: str) -> Iterator[Books]:
     """Migrated, empty books on SQLite only, where the engine does not matter."""
-    opened = open_books(sqlite_url)
-    yield opened
-    opened.close()
+    with closing(open_books(sqlite_url)) as opened:
+        yield opened
 
 
 # --- events store ----------------------------------------------------------------------------------------------------
@@ -104,10 +106,9 @@ def chdb_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def chdb_store(chdb_folder: Path) -> Iterator[EventsStore]:
-    store = connect_events(f"chdb://{chdb_folder}")
-    migrate_events(store, Settings())
-    yield store
-    store.close()
+    with closing(connect_events(f"chdb://{chdb_folder}")) as store:
+        migrate_events(store, Settings())
+        yield store
 
 
 @pytest.fixture
@@ -117,7 +118,43 @@ def events(chdb_store: EventsStore) -> EventsStore:
     return chdb_store
 
 
+@pytest.fixture(scope="session")
+def http_store(chdb_folder: Path, chdb_store: EventsStore) -> Iterator[EventsStore]:
+    """The same chDB behind ClickHouse's HTTP interface, in a database of its own."""
+    chdb_store.command("CREATE DATABASE behind_the_door")
+    with (
+        closing(open_door(f"chdb://{chdb_folder}")) as door,
+        closing(connect_events(_other_database(door.url, "behind_the_door"))) as store,
+    ):
+        migrate_events(store, Settings())
+        yield store
+
+
+@pytest.fixture(scope="session")
+def server_store() -> Iterator[EventsStore]:
+    """A real ClickHouse; the tests make a database of their own there, and drop it."""
+    url, name = os.environ[SERVER], f"fairshare_test_{os.urandom(6).hex()}"
+    with closing(connect_events(url)) as server:
+        server.command(f"CREATE DATABASE {name}")
+        with closing(connect_events(_other_database(url, name))) as store:
+            migrate_events(store, Settings())
+            yield store
+        server.command(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(params=["chdb", "http", *(["server"] if SERVER in os.environ else [])])
+def any_events(request: pytest.FixtureRequest) -> EventsStore:
+    """A migrated, empty events store; the test runs in process, over HTTP, and on a real server where one is named."""
+    store: EventsStore = request.getfixturevalue(f"{request.param}_store")
+    empty_events(store)
+    return store
+
+
+def _other_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
 def empty_events(store: EventsStore) -> None:
-    """Remove all rows. TRUNCATE also forgets the deduplication tokens, and is five times faster than new tables."""
+    """Remove all rows. TRUNCATE also forgets the deduplication tokens, and is faster than making the tables anew."""
     for (table,) in store.select(TABLES_WITH_ROWS):
         store.command(f"TRUNCATE TABLE {table}")

@@ -12,9 +12,11 @@ rules = st.lists(
     st.builds(
         Rule,
         rule_id=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True),
-        priority=st.integers(0, 9999),
+        priority=st.integers(0, 1_000_000),
         percent_bps=st.integers(0, 10_000),
-        categories=st.lists(st.sampled_from(["Shoes", "Gift cards", "A & B"]), unique=True).map(tuple),
+        categories=st.lists(
+            st.sampled_from(["Shoes", "Gift cards", "A & B", "Shoes, Boots", 'the "best"', "a,b", 'a","b']), unique=True
+        ).map(tuple),
         skus=st.lists(st.sampled_from(["sku-1", "sku/2"]), unique=True).map(tuple),
         customer_status=st.sampled_from(["", "new", "returning"]),
     )
@@ -80,9 +82,15 @@ def test_no_rule_at_all_is_a_fault():
     assert set(read({}, {})[1]) == {"rules"}
 
 
-@pytest.mark.parametrize(("text", "fine"), [("0", False), ("0.00", False), ("-1", False), ("0.01", True)])
-def test_a_fixed_amount_is_above_zero(text, fine):
+@pytest.mark.parametrize(("text", "fine"), [("-1", False), ("-0.01", False), ("0.00", True), ("0.01", True)])
+def test_a_fixed_amount_is_not_negative(text, fine):
     assert (read({"rule_id": "a", "pays": "order", "amount": text})[1] == {}) is fine
+
+
+def test_an_entry_with_a_comma_stands_in_quotes():
+    rules, _ = read({"rule_id": "a", "amount": "5", "categories": 'Hats, "Shoes, Boots"'})
+
+    assert rules[0].categories == ("Hats", "Shoes, Boots")
 
 
 def test_a_rule_may_pay_nothing_so_that_a_category_can_be_left_out():

@@ -51,24 +51,20 @@ def test_in_force_is_the_version_of_now(starts, at):
     assert in_force == [version for version in [version_at(policies(*starts), at)] if version]
 
 
-def read(text, first=False):
+def read(text):
     form = Form.of(effective_from=text)
-    return read_effective_from(form, NOW, first), form.faults
+    return read_effective_from(form, NOW), form.faults
 
 
 def test_a_start_is_typed_in_utc_and_empty_is_now():
     assert read("2027-01-31T06:30") == (parse_instant("2027-01-31T06:30:00Z"), {})
+    assert read("2026-11-21T20:15") == (NOW, {})
     assert read(" ") == (NOW, {})
 
 
-def test_only_a_first_version_may_begin_in_the_past():
-    assert set(read("2026-11-21T20:14")[1]) == {"effective_from"}
-    assert read("2026-11-21T20:14", first=True) == (NOW - 60_000, {})
-
-
-@pytest.mark.parametrize("text", ["tomorrow", "2027-02-30T00:00", "2027-01-31T00:00+01:00", "31.01.2027 00:00"])
-def test_what_is_no_date_and_time_is_a_fault(text):
-    assert set(read(text, first=True)[1]) == {"effective_from"}
+@pytest.mark.parametrize("text", ["2026-11-21T20:14", "tomorrow", "2027-02-30T00:00", "2027-01-31T00:00+01:00", "31.01.2027 00:00"])
+def test_a_start_in_the_past_or_no_date_and_time_is_a_fault(text):
+    assert set(read(text)[1]) == {"effective_from"}
 
 
 def test_the_proposal_is_the_next_midnight():

@@ -47,7 +47,7 @@ class Installation:
 
     # --- commands and processes
 
-    def run(self, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:  # noqa: A002
+    def run(self, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         """One command of ``fairshare``, to its end."""
         command = [sys.executable, "-m", "fairshare", *arguments, "--data", str(self.data)]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, env=self.environment, input=input, check=False)

@@ -61,7 +61,9 @@ def test_an_unknown_link_is_answered_kindly_and_kept(fairshare: Installation) ->
     assert "location" not in answer.headers
 
 
-@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "https://north.example@evil.example/", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example", "https://north.example@evil.example/", "javascript:alert(1)"]
+)
 def test_a_deep_link_never_leaves_the_programmes_hosts(fairshare: Installation, target: str) -> None:
     answer = fairshare.http.get(f"{fairshare.ready['tracker']}/c/anna-north", params={"url": target})
 

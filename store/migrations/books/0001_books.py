@@ -9,6 +9,20 @@ down_revision = None
 
 def upgrade() -> None:
     op.create_table(
+        "accruals",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("order_id", sa.String(length=128), nullable=False),
+        sa.Column("decision_revision", sa.Integer(), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("refunded_minor", sa.BigInteger(), nullable=False),
+        sa.Column("excess_minor", sa.BigInteger(), nullable=False),
+        sa.Column("refunds_known", sa.Integer(), nullable=False),
+        sa.Column("refunds_refused", sa.Integer(), nullable=False),
+        sa.Column("problem", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("accrued_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "order_id", name=op.f("pk_accruals")),
+    )
+    op.create_table(
         "affiliates",
         sa.Column("affiliate_id", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=255), server_default="", nullable=False),
@@ -41,6 +55,7 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.String(length=255), nullable=False),
         sa.Column("posted_at", sa.BigInteger(), nullable=False),
         sa.Column("memo", sa.String(length=1024), server_default="", nullable=False),
+        sa.Column("evidence_hash", sa.String(length=64), server_default="", nullable=False),
         sa.Column("previous_hash", sa.String(length=64), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "number", name=op.f("pk_entries")),
@@ -114,6 +129,9 @@ def upgrade() -> None:
         sa.Column("approved_hash", sa.String(length=64), nullable=True),
         sa.Column("settled_at", sa.BigInteger(), nullable=True),
         sa.Column("settled_by", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("voided_at", sa.BigInteger(), nullable=True),
+        sa.Column("voided_by", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("left_out", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
         sa.CheckConstraint("state IN ('prepared', 'approved', 'settled', 'void')", name=op.f("ck_batches_state")),
         sa.CheckConstraint(
             "state NOT IN ('approved', 'settled') OR (approved_by IS NOT NULL AND approved_hash = content_hash)",

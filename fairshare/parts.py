@@ -1,0 +1,148 @@
+"""The parts of the route run apart (``fairshare drain``, ``attribute``, ``portal``), and their ``--once`` forms.
+
+Where an engine runs, it already drains, decides and books by itself: ``--once`` then waits until it has caught up.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+
+from attribution.changes import stored_since
+from attribution.run import CURSOR, RunReport, run_attribution, run_once
+from core.clock import system_clock
+from core.errors import InUse, Unavailable
+from core.settings import Settings
+from fairshare.engine import serve_portal
+from fairshare.output import Advance
+from fairshare.stores import opened_books, opened_events, require_installation
+from payouts.accrue import AccrualReport, accrue_once, run_accrual
+from payouts.holds import release_due
+from store.books import Books
+from store.cursors import REREAD_MS, read_cursor
+from store.events import EventsStore, open_events
+from store.installation import lock_data
+from tracker.drain import Drain, DrainReport, run_drain
+
+CATCH_UP_WITHIN_S = 60.0
+
+
+class AttributeReport(msgspec.Struct, frozen=True):
+    """What ``attribute --once`` did. ``by_engine``: a running engine had done it, or did it while we waited."""
+
+    decided: RunReport
+    booked: AccrualReport
+    by_engine: bool = False
+
+
+def drain_once(settings: Settings, advance: Advance) -> DrainReport:
+    """Store everything that the spool holds now.
+
+    Raises:
+        InUse: the running engine drains; there can be one drain only.
+    """
+    with _alone(settings) as (_books, events), Drain(settings, events, system_clock) as drain:
+        total = step = drain.step()
+        while step.records:
+            advance(total.records, 0)
+            step = drain.step()
+            total = msgspec.structs.replace(total + step, pending_bytes=step.pending_bytes)
+        return total
+
+
+def attribute_once(settings: Settings, advance: Advance) -> AttributeReport:
+    """Decide what changed, book the difference, release due holds."""
+    try:
+        with _alone(settings) as (books, events):
+            decided = run_once(events, books, system_clock, progress=_counting(advance))
+            booked = accrue_once(events, books, system_clock, progress=lambda done: advance(done, 0))
+            release_due(books, system_clock())
+            return AttributeReport(decided, booked)
+    except InUse:
+        _wait_for_engine(settings)
+        return AttributeReport(RunReport(), AccrualReport(), by_engine=True)
+
+
+def attribution_as_text(report: AttributeReport) -> str:
+    """One line for people."""
+    if report.by_engine:
+        return "the running engine has decided everything that is stored"
+    decided, booked = report.decided, report.booked
+    line = f"{decided.looked_at:,} orders looked at, {decided.changed:,} decisions changed, {booked.rows:,} commissions booked"
+    return "\n".join([line, *booked.problems])
+
+
+def run_drain_alone(settings: Settings) -> None:
+    """Drain until SIGINT or SIGTERM."""
+    with _alone(settings) as (_books, events):
+        run_drain(Drain(settings, events, system_clock), _until_signal())
+
+
+def run_attribution_alone(settings: Settings) -> None:
+    """Decide and book until SIGINT or SIGTERM."""
+    with _alone(settings) as (books, events):
+        stop = _until_signal()
+        accrual = threading.Thread(target=run_accrual, args=(events, books, system_clock, stop), name="accrual")
+        accrual.start()
+        run_attribution(events, books, system_clock, stop)
+        accrual.join()
+
+
+def run_portal(settings: Settings) -> None:
+    """Serve pages and API until SIGINT or SIGTERM."""
+    with _alone(settings) as (books, events):
+        serve_portal(settings, books, events)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[tuple[Books, EventsStore]]:
+    """Both stores, and the embedded one in our own hands. A server's is anybody's.
+
+    Raises:
+        InUse: a running engine owns the data folder, and does this work already.
+    """
+    require_installation(settings)
+    with ExitStack() as stack:
+        if settings.events.startswith("chdb:"):
+            events = open_events(settings, stack.enter_context(lock_data(settings)))
+            stack.callback(events.close)
+        else:
+            events = stack.enter_context(opened_events(settings))
+        yield stack.enter_context(opened_books(settings)), events
+
+
+def _wait_for_engine(settings: Settings) -> None:
+    deadline = time.monotonic() + CATCH_UP_WITHIN_S
+    with opened_books(settings) as books, opened_events(settings) as events:
+        target = max((one.newest for one in stored_since(events, _position(books) - REREAD_MS)), default=0)
+        while _position(books) < target:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the running engine has not caught up within {CATCH_UP_WITHIN_S:.0f} s; see what it prints")
+            time.sleep(0.1)
+
+
+def _position(books: Books) -> int:
+    with books.reading() as connection:
+        return read_cursor(connection, CURSOR)
+
+
+def _counting(advance: Advance) -> Callable[[int], None]:
+    """Attribution tells the size of each batch; people want to see the sum."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        advance(done, 0)
+
+    return count
+
+
+def _until_signal() -> threading.Event:
+    stop = threading.Event()
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, lambda _signal, _frame: stop.set())
+    return stop

@@ -1,0 +1,18 @@
+-- changed_orders: orders with a decision or a refund stored at or after an instant.
+-- scope:  installation, because one accrual loop serves all tenants
+-- grain:  one row per order, with its latest change
+-- order:  oldest change first, then tenant and order, so that the last row is where the next page begins
+-- params: since_ms (inclusive), after_ms, after_tenant, after_order (the last row of the page before; exclusive), at_most
+SELECT tenant_id, order_id, toUnixTimestamp64Milli(max(stored_at)) AS changed_ms
+FROM
+(
+    SELECT tenant_id, order_id, stored_at FROM decisions
+    WHERE stored_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
+    UNION ALL
+    SELECT tenant_id, order_id, stored_at FROM refunds
+    WHERE stored_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
+)
+GROUP BY tenant_id, order_id
+HAVING (changed_ms, tenant_id, order_id) > ({after_ms:Int64}, {after_tenant:String}, {after_order:String})
+ORDER BY changed_ms, tenant_id, order_id
+LIMIT {at_most:UInt32}

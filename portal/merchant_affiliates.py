@@ -1,0 +1,127 @@
+"""The merchant's affiliates: who waits, who is in, what each brought and cost; approve, decline, suspend, let back in."""
+
+from typing import Literal, get_args
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from core.catalogue import Affiliate, Catalogue, Membership
+from core.clock import DAY, Instant
+from core.errors import Conflict
+from core.scope import Scope
+from portal.forms import read_form
+from portal.merchant_catalogue import change, own_catalogue
+from portal.page import page, redirect, run
+from portal.sessions import role
+from store.books import Books
+from store.events import EventsStore, read_query
+from store.reports import earned_by_affiliate
+
+BROUGHT = read_query(__file__, "merchant_affiliates")
+PERIOD = 30 * DAY
+
+Action = Literal["approve", "decline", "suspend", "reinstate"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+DONE: dict[Action, str] = {
+    "approve": "{} may earn from now on.",
+    "decline": "{} was declined.",
+    "suspend": "{} was suspended: clicks from now on earn nothing.",
+    "reinstate": "{} may earn again.",
+}
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A membership with its numbers: clicks and credited orders of the last 30 days, earned in all by currency."""
+
+    affiliate: Affiliate
+    membership: Membership
+    programme_name: str
+    clicks: int
+    orders: int
+    earned: dict[str, int]
+    actions: tuple[Action, ...]
+
+
+@role("merchant")
+async def affiliates(request: Request, scope: Scope) -> Response:
+    """GET /merchant/affiliates."""
+    state, catalogue = request.app.state, await own_catalogue(request, scope)
+    rows = await run(read_joined, state.books, state.events, catalogue, scope.tenant_id, state.clock())
+    waiting = [row for row in rows if row.membership.status == "applied"]
+    others = [row for row in rows if row.membership.status != "applied"]
+    return page(request, scope, "merchant/affiliates.html", waiting=waiting, others=others)
+
+
+@role("merchant")
+async def decide_membership(request: Request, scope: Scope) -> Response:
+    """POST /merchant/affiliates: one action on one membership; 409 where its status does not allow it (any more)."""
+    form = await read_form(request)
+    action: Action = form.choice("action", ACTIONS) or "approve"  # type: ignore[assignment]  # one of the list, or a fault
+    key = form.slug("programme_id"), form.slug("affiliate_id")
+    if form.faults:
+        return redirect("/merchant/affiliates", "Nothing was changed: the form did not say what to do.")
+    at = request.app.state.clock()
+    await change(request, scope, Membership, *key, edit=lambda before: acted(before, action, at))
+    return redirect("/merchant/affiliates", DONE[action].format(key[1]))
+
+
+def actions_of(membership: Membership) -> tuple[Action, ...]:
+    """What may be done to a membership now."""
+    if membership.status == "applied":
+        return ("approve", "decline")
+    if membership.status == "approved":
+        return ("suspend",)
+    return ("reinstate",) if membership.approved_at is not None else ("approve",)
+
+
+def acted(membership: Membership, action: Action, at: Instant) -> Membership:
+    """The membership after ``action`` at ``at``.
+
+    To reinstate is to undo a suspension: it keeps ``approved_at``, so that nothing earned before is ever lost, and touches
+    made during the suspension count again.
+
+    Raises:
+        Conflict: the action does not fit the status, as when two people pressed at once.
+    """
+    if action not in actions_of(membership):
+        raise Conflict(f"cannot {action} {membership.affiliate_id}: the membership is {membership.status}; look at the list again")
+    if action == "approve":
+        return msgspec.structs.replace(membership, status="approved", approved_at=at, suspended_at=None)
+    if action == "reinstate":
+        return msgspec.structs.replace(membership, status="approved", suspended_at=None)
+    return msgspec.structs.replace(membership, status="suspended", suspended_at=at)
+
+
+def read_joined(books: Books, events: EventsStore, catalogue: Catalogue, tenant_id: str, at: Instant) -> list[Joined]:
+    """Every membership of the tenant, those who brought most orders first."""
+    brought = {
+        (programme_id, affiliate_id): (clicks, orders)
+        for programme_id, affiliate_id, clicks, orders in events.select(BROUGHT, tenant_id=tenant_id, from_ms=at - PERIOD, to_ms=at + 1)
+    }
+    earned: dict[tuple[str, str], dict[str, int]] = {}
+    with books.reading() as connection:
+        for row in earned_by_affiliate(connection, tenant_id):
+            earned.setdefault((row.programme_id, row.affiliate_id), {})[row.currency] = row.amount_minor
+    return _joined(catalogue, brought, earned)
+
+
+def _joined(
+    catalogue: Catalogue, brought: dict[tuple[str, str], tuple[int, int]], earned: dict[tuple[str, str], dict[str, int]]
+) -> list[Joined]:
+    names = {programme.programme_id: programme.name for programme in catalogue.programmes}
+    people = {affiliate.affiliate_id: affiliate for affiliate in catalogue.affiliates}
+    rows = []
+    for membership in catalogue.memberships:
+        key = (membership.programme_id, membership.affiliate_id)
+        clicks, orders = brought.get(key, (0, 0))
+        person, name = people[membership.affiliate_id], names[membership.programme_id]
+        rows.append(Joined(person, membership, name, clicks, orders, earned.get(key, {}), actions_of(membership)))
+    return sorted(rows, key=lambda row: (-row.orders, -row.clicks, row.affiliate.name, row.membership.programme_id))
+
+
+routes: list[BaseRoute] = [
+    Route("/merchant/affiliates", affiliates, methods=["GET"]),
+    Route("/merchant/affiliates", decide_membership, methods=["POST"]),
+]

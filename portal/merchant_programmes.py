@@ -1,0 +1,135 @@
+"""The merchant's programmes: the list, one with the rules in force, and its form."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from attribution.policy import default_policy, sentences
+from core.catalogue import Catalogue, Policy, Programme, RateCard, version_at
+from core.clock import Instant
+from core.scope import Scope
+from portal.forms import Form, read_form
+from portal.merchant_catalogue import change, check, create, own_catalogue, own_programme
+from portal.merchant_policy import policies_of
+from portal.merchant_rates import cards_of, currency_of, rate_sentences
+from portal.page import page, redirect
+from portal.sessions import role
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A programme in the list: who is in it, and the versions in force now (policy version 0 is the default's)."""
+
+    programme: Programme
+    approved: int
+    waiting: int
+    policy: Policy
+    rate_card: RateCard | None
+
+
+@role("merchant")
+async def programmes(request: Request, scope: Scope) -> Response:
+    """GET /merchant/programmes."""
+    catalogue = await own_catalogue(request, scope)
+    return _list_page(request, scope, catalogue, Form())
+
+
+@role("merchant")
+async def add_programme(request: Request, scope: Scope) -> Response:
+    """POST /merchant/programmes: a new programme, without rules: the next pages write those."""
+    form, catalogue = await read_form(request), await own_catalogue(request, scope)
+    programme_id = form.slug("programme_id")
+    programme = read_programme(form, catalogue, scope.tenant_id, programme_id)
+    if not await create(request, scope, programme, form, "programme_id"):
+        return _list_page(request, scope, catalogue, form, status=422)
+    return redirect(f"/merchant/programmes/{programme_id}", f"{programme.name} was added. Now write its policy and its rate card.")
+
+
+@role("merchant")
+async def programme(request: Request, scope: Scope) -> Response:
+    """GET /merchant/programmes/{programme_id}: what it is, and its rules in force in plain words."""
+    catalogue = await own_catalogue(request, scope)
+    return _programme_page(request, scope, catalogue, own_programme(request, catalogue))
+
+
+@role("merchant")
+async def edit_programme(request: Request, scope: Scope) -> Response:
+    """POST /merchant/programmes/{programme_id}: change name, landing page, hosts or stores."""
+    form, catalogue = await read_form(request), await own_catalogue(request, scope)
+    before = own_programme(request, catalogue)
+    after = read_programme(form, catalogue, scope.tenant_id, before.programme_id)
+    if form.faults:
+        return _programme_page(request, scope, catalogue, before, form, status=422)
+    await change(request, scope, Programme, before.programme_id, edit=lambda _before: after)
+    return redirect(f"/merchant/programmes/{before.programme_id}", "The programme was saved.")
+
+
+def read_programme(form: Form, catalogue: Catalogue, tenant_id: str, programme_id: str) -> Programme:
+    """The programme of a form; its faults are noted on the form."""
+    programme = Programme(
+        tenant_id,
+        programme_id,
+        form.text("name"),
+        form.text("landing_url", longest=2048),
+        hosts=tuple(host.lower() for host in form.lines("hosts")),
+        stores=tuple(sorted(form.many("stores", [store.store_id for store in catalogue.stores]))),
+    )
+    check(form, programme, catalogue)
+    return programme
+
+
+def summaries(catalogue: Catalogue, at: Instant) -> list[Summary]:
+    """Every programme with its numbers of members and the versions in force at ``at``."""
+    return [_summary(programme, catalogue, at) for programme in catalogue.programmes]
+
+
+def _summary(programme: Programme, catalogue: Catalogue, at: Instant) -> Summary:
+    statuses = [joined.status for joined in catalogue.memberships if joined.programme_id == programme.programme_id]
+    return Summary(
+        programme,
+        statuses.count("approved"),
+        statuses.count("applied"),
+        version_at(policies_of(catalogue, programme), at) or default_policy(programme.tenant_id, programme.programme_id),
+        version_at(cards_of(catalogue, programme), at),
+    )
+
+
+def store_options(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Ids and names, as a form offers them."""
+    return [(store.store_id, store.name) for store in catalogue.stores]
+
+
+def programme_form(programme: Programme) -> Form:
+    """The form of a programme as it is."""
+    return Form.of(name=programme.name, landing_url=programme.landing_url, hosts="\n".join(programme.hosts), stores=list(programme.stores))
+
+
+def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form, status: int = 200) -> Response:
+    rows = summaries(catalogue, request.app.state.clock())
+    return page(request, scope, "merchant/programmes.html", status=status, rows=rows, stores=store_options(catalogue), form=form)
+
+
+def _programme_page(
+    request: Request, scope: Scope, catalogue: Catalogue, programme: Programme, form: Form | None = None, status: int = 200
+) -> Response:
+    summary = _summary(programme, catalogue, request.app.state.clock())
+    return page(
+        request,
+        scope,
+        "merchant/programme.html",
+        status=status,
+        summary=summary,
+        programme=programme,
+        stores=store_options(catalogue),
+        policy_sentences=sentences(summary.policy),
+        rate_sentences=rate_sentences(summary.rate_card, currency_of(catalogue)),
+        form=form or programme_form(programme),
+    )
+
+
+routes: list[BaseRoute] = [
+    Route("/merchant/programmes", programmes, methods=["GET"]),
+    Route("/merchant/programmes", add_programme, methods=["POST"]),
+    Route("/merchant/programmes/{programme_id}", programme, methods=["GET"]),
+    Route("/merchant/programmes/{programme_id}", edit_programme, methods=["POST"]),
+]

@@ -1,0 +1,66 @@
+"""Receipts: which conversions were taken, under the senders' own ids, so that a repeat is known for ever. Statements only."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.clock import Instant
+from store.schema import receipts
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What came first under an id. ``event`` are the bytes that were, or must be, recorded; never made anew."""
+
+    body_hash: str
+    event_id: str
+    event: bytes
+    recorded: bool
+
+
+def claim(
+    connection: Connection,
+    tenant_id: str,
+    kind: str,
+    external_id: str,
+    receipt: Receipt,
+    received_at: Instant,
+) -> Receipt:
+    """Take an id for this content, or learn what holds it already: returns the receipt that is in the books now.
+
+    Two at once under one id: the second waits for the first to commit, and gets the first's receipt.
+    """
+    values = {
+        "tenant_id": tenant_id,
+        "kind": kind,
+        "external_id": external_id,
+        "body_hash": receipt.body_hash,
+        "event_id": receipt.event_id,
+        "event": receipt.event,
+        "recorded": receipt.recorded,
+        "received_at": received_at,
+    }
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(receipts).values(**values).on_conflict_do_nothing())
+    held = find_receipt(connection, tenant_id, kind, external_id)
+    assert held is not None, "what was just inserted, or stood in its way, is there: receipts are never deleted"
+    return held
+
+
+def find_receipt(connection: Connection, tenant_id: str, kind: str, external_id: str) -> Receipt | None:
+    table = receipts.c
+    row = connection.execute(
+        select(table.body_hash, table.event_id, table.event, table.recorded).where(_is(tenant_id, kind, external_id))
+    ).one_or_none()
+    return None if row is None else Receipt(row.body_hash, row.event_id, bytes(row.event), row.recorded)
+
+
+def mark_recorded(connection: Connection, tenant_id: str, kind: str, external_id: str) -> None:
+    """Note that the event is safe in the spool; a repeat is then answered without writing it again."""
+    connection.execute(update(receipts).where(_is(tenant_id, kind, external_id)).values(recorded=True))
+
+
+def _is(tenant_id: str, kind: str, external_id: str) -> Any:
+    table = receipts.c
+    return and_(table.tenant_id == tenant_id, table.kind == kind, table.external_id == external_id)

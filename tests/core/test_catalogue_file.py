@@ -1,0 +1,466 @@
+import tomllib
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.catalogue import Catalogue, Coupon, Policy, Rule, TouchWindow
+from core.catalogue_file import format_percent, parse_percent, read_catalogue, record_lines, write_catalogue
+from core.clock import parse_instant
+from core.errors import BadInput
+from core.toml_tables import Fault, read_tables
+from tests.strategies import catalogues
+
+SMALL = """\
+[[tenant]]
+id = "north"
+name = "North Outdoor"
+currency = "EUR"
+
+[[programme]]
+tenant = "north"
+id = "main"
+name = "North"
+landing_url = "https://www.north.example/"
+hosts = ["north.example"]
+
+[[affiliate]]
+id = "anna"
+name = "Anna's trail blog"
+email = "anna@trails.example"
+
+[[membership]]
+tenant = "north"
+programme = "main"
+affiliate = "anna"
+status = "approved"
+applied_at = 2026-01-01T00:00:00Z
+approved_at = 2026-01-02T10:00:00.500Z
+
+[[coupon]]
+tenant = "north"
+code = "TRAIL10"
+programme = "main"
+affiliate = "anna"
+valid_to = 2026-12-31T23:00:00Z
+
+[[policy]]
+tenant = "north"
+programme = "main"
+version = 1
+effective_from = 2026-01-01T00:00:00Z
+model = "last_click"
+
+[[policy.class]]
+touch = "click"
+window_hours = 720
+
+[[rate_card]]
+tenant = "north"
+programme = "main"
+version = 1
+effective_from = 2026-01-01T00:00:00Z
+hold_days = 30
+
+[[rate_card.rule]]
+id = "shoes"
+percent = "7.5 %"
+categories = ["shoes"]
+
+[[rate_card.rule]]
+id = "first-order"
+fixed = "5.00"
+per = "order"
+customer_status = "new"
+"""
+
+
+def faults_in(text: str) -> list[str]:
+    return [str(fault) for fault in read_catalogue(text)[1]]
+
+
+def with_line(number: int, line: str) -> str:
+    """SMALL with one of its lines replaced."""
+    lines = SMALL.splitlines()
+    lines[number - 1] = line
+    return "\n".join(lines) + "\n"
+
+
+def line_of(text: str) -> int:
+    return SMALL.splitlines().index(text) + 1
+
+
+# --- the good file ---------------------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_read_without_a_fault():
+    catalogue, faults = read_catalogue(SMALL)
+
+    assert faults == []
+    assert catalogue.coupons == (Coupon("north", "TRAIL10", "main", "anna", None, parse_instant("2026-12-31T23:00:00Z")),)
+    assert catalogue.policies[0].classes == (TouchWindow("click", 720),)
+    assert catalogue.memberships[0].approved_at == parse_instant("2026-01-02T10:00:00.500Z")
+    assert catalogue.rate_cards[0].rules == (
+        Rule("shoes", percent_bps=750, categories=("shoes",)),
+        Rule("first-order", fixed_minor=500, per="order", customer_status="new"),
+    )
+
+
+def test_the_file_as_people_write_it_is_the_file_as_the_program_writes_it():
+    catalogue, _ = read_catalogue(SMALL)
+
+    assert write_catalogue(catalogue) == SMALL.replace('model = "last_click"\n', "")
+
+
+def test_an_empty_file_is_an_empty_catalogue():
+    assert read_catalogue("") == (Catalogue(), [])
+    assert write_catalogue(Catalogue()) == ""
+
+
+def test_layout_that_toml_allows_makes_no_difference():
+    loose = (
+        SMALL.replace('hosts = ["north.example"]', 'hosts = [ # where links may lead\n  "north.example",\n]')
+        .replace(" = ", "=")
+        .replace("\n", "\r\n")
+    )
+
+    assert read_catalogue(loose) == (read_catalogue(SMALL)[0], [])
+
+
+def test_a_destination_may_hold_macros_letters_of_any_script_and_a_listed_port():
+    text = SMALL.replace('"north.example"]', '"north.example", "north.example:8443"]')
+    for url in ("https://north.example/s?ref={click_id}&s={sub1}", "https://shop.north.example/höhle#a", "http://north.example:8443/"):
+        assert faults_in(text.replace("https://www.north.example/", url)) == []
+
+
+def test_a_policy_without_classes_gets_the_default_windows():
+    text = SMALL.replace('[[policy.class]]\ntouch = "click"\nwindow_hours = 720\n', "")
+
+    assert read_catalogue(text)[0].policies[0].classes == Policy("north", "main", 1, 0).classes
+
+
+def test_fixed_amounts_count_the_decimals_of_the_tenants_currency():
+    text = SMALL.replace('"EUR"', '"JPY"').replace('"5.00"', '"500"')
+
+    catalogue, faults = read_catalogue(text)
+
+    assert faults == []
+    assert catalogue.rate_cards[0].rules[1].fixed_minor == 500
+
+
+@settings(max_examples=60, deadline=None)
+@given(catalogues())
+def test_every_sound_catalogue_reads_back_equal_and_writes_the_same_bytes(catalogue):
+    text = write_catalogue(catalogue)
+
+    assert read_catalogue(text) == (catalogue, [])
+    assert write_catalogue(read_catalogue(text)[0]) == text
+
+
+@settings(max_examples=40, deadline=None)
+@given(catalogues())
+def test_our_statements_hold_what_the_standard_reader_finds(catalogue):
+    """An independent reading of the same file: tomllib's, of the whole text at once."""
+    text = write_catalogue(catalogue)
+    tables, _ = read_tables(text)
+
+    by_name: dict[str, list[dict[str, object]]] = {}
+    for table in tables:
+        if table.part:
+            by_name[table.name][-1].setdefault(table.part, []).append(table.values)  # type: ignore[attr-defined]
+        else:
+            by_name.setdefault(table.name, []).append(dict(table.values))
+    assert by_name == tomllib.loads(text)
+
+
+def test_the_books_own_records_may_be_named_by_a_partial_file():
+    whole, _ = read_catalogue(SMALL)
+    link = (
+        '[[link]]\ncode = "trail"\ntenant = "north"\nprogramme = "main"\naffiliate = "anna"\ndestination = "https://north.example/shoes"\n'
+    )
+    rate = SMALL[SMALL.index("[[rate_card]]") :].replace("version = 1", "version = 2")
+
+    assert read_catalogue(link + rate, known=whole)[1] == []
+    assert faults_in(link)[0] == "line 3: tenant: 'north' is not a tenant"
+
+
+# --- syntax ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_slip_hides_no_other():
+    text = with_line(3, "name = North Outdoor").replace('name = "North"', "name = ").replace('status = "approved"', 'status = "aproved"')
+
+    assert faults_in(text) == [
+        "line 1: [[tenant]] lacks name",
+        "line 3: 'name = North Outdoor' is not TOML: Invalid value",
+        "line 6: [[programme]] lacks name",
+        "line 9: 'name =' is not TOML: Invalid value",
+        "line 22: status: 'aproved' is not one of applied, approved, suspended",
+    ]
+
+
+def test_a_list_that_was_never_closed_ends_at_the_next_key():
+    text = SMALL.replace('hosts = ["north.example"]', 'hosts = ["north.example"').replace('email = "anna@trails.example"', "email = 5")
+
+    assert [fault.split(":")[0] for fault in faults_in(text)] == ["line 11", "line 16"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[tenant]", "line 1: '[tenant]' is not a table header such as [[link]]"),
+        ("[[tenant", "line 1: '[[tenant' is not a table header such as [[link]]"),
+        ("[[tennant]]", "line 1: [[tennant]] is no table of a catalogue; did you mean tenant?"),
+        ("", "line 2: a key stands before the first table; begin with a header such as [[tenant]]"),
+    ],
+)
+def test_a_broken_header_is_told_at_its_line(line, said):
+    assert said in faults_in(with_line(1, line))
+
+
+def test_a_key_that_stands_twice_names_its_first():
+    assert faults_in(with_line(4, 'currency = "EUR"\ncurrency = "GBP"')) == [
+        "line 5: currency stands twice in this table; its first is on line 4"
+    ]
+
+
+def test_rules_without_a_rate_card_before_them_are_told():
+    assert faults_in('[[rate_card.rule]]\nid = "a"\npercent = "1 %"\n') == [
+        "line 1: [[rate_card.rule]] does not follow the [[rate_card]] that it belongs to"
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet=st.sampled_from(list("[]{}\"'=#.\n\\ abt1-,_:")), max_size=80))
+def test_no_text_breaks_the_reader(text):
+    _, faults = read_tables(text)
+
+    assert all(1 <= fault.line <= text.count("\n") + 1 for fault in faults)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(SMALL) - 1), st.sampled_from(['"', "[", "]", "\n", "x", "=", "#", "'", ""]))
+def test_a_mistyped_letter_is_told_or_harmless_and_never_crashes(position, letter):
+    _, faults = read_catalogue(SMALL[:position] + letter + SMALL[position + 1 :])
+
+    assert all(1 <= fault.line <= SMALL.count("\n") + 2 for fault in faults)
+
+
+# --- values, one line each ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('id = "north"', 'id = "North"', "id: 'North' is not an id: 1 to 63 small letters, digits and dashes, no dash first or last"),
+        ('currency = "EUR"', 'currency = "EURO"', "currency: 'EURO' is not an ISO 4217 code such as EUR"),
+        ('currency = "EUR"', "currency = 978", "currency: 978 is not text in quotes"),
+        ('name = "North Outdoor"', 'name = " "', "name: is empty"),
+        ('name = "North Outdoor"', 'nmae = "North Outdoor"', "nmae is no key of [[tenant]]; did you mean name?"),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "https://south.example/"',
+            "landing_url: leads to south.example, which is not on the programme's hosts (north.example)",
+        ),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "https://evilnorth.example/"',
+            "landing_url: leads to evilnorth.example, which is not on the programme's hosts (north.example)",
+        ),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "javascript:alert(1)"',
+            "landing_url: 'javascript:alert(1)' is not a URL such as https://www.example.com/page",
+        ),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "https://north.example@evil.example/"',
+            "landing_url: 'https://north.example@evil.example/' names a user, which no link may",
+        ),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "https://north.example:8443/"',
+            "landing_url: leads to north.example:8443, which is not on the programme's hosts (north.example)",
+        ),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "https://north.example\\\\@evil.example/"',
+            "landing_url: 'https://north.example\\\\@evil.example/' is not a URL such as https://www.example.com/page",
+        ),
+        (
+            'landing_url = "https://www.north.example/"',
+            'landing_url = "https://WWW.north.example/"',
+            "landing_url: 'WWW.north.example' is not a host such as www.example.com, in small letters",
+        ),
+        ('hosts = ["north.example"]', 'hosts = ["www.north.example", "north/"]', "hosts: 'north/' is not a host such as example.com"),
+        ('hosts = ["north.example"]', 'hosts = "north.example"', 'hosts: \'north.example\' is not a list of texts such as ["a", "b"]'),
+        ('email = "anna@trails.example"', 'email = "anna"', "email: 'anna' is not an e-mail address"),
+        ('affiliate = "anna"', 'affiliate = "hanna"', "affiliate: 'hanna' is not an affiliate"),
+        ('status = "approved"', 'status = "suspended"', "status: is suspended, so suspended_at must be given"),
+        (
+            "applied_at = 2026-01-01T00:00:00Z",
+            "applied_at = 2026-01-01T00:00:00",
+            "applied_at: 2026-01-01T00:00:00 has no time zone; add Z for UTC",
+        ),
+        (
+            "applied_at = 2026-01-01T00:00:00Z",
+            'applied_at = "2026-01-01"',
+            "applied_at: '2026-01-01' is not a time such as 2026-11-21T20:15:00Z, without quotes",
+        ),
+        ('code = "TRAIL10"', 'code = "trail10"', "code: 'trail10' is not a coupon code: 1 to 64 capital letters, digits, - and _"),
+        ('model = "last_click"', 'model = "best"', "model: 'best' is not one of last_click"),
+        ("hold_days = 30", "hold_days = -1", "hold_days: -1 is not between 0 and 3650"),
+        ("hold_days = 30", "hold_days = true", "hold_days: True is not a whole number"),
+        ('percent = "7.5 %"', "percent = 7.5", "percent: 7.5 is not a percentage in quotes such as '7.5 %'"),
+        (
+            'percent = "7.5 %"',
+            'percent = "7.125 %"',
+            "percent: percent '7.125 %' is not a percentage with at most two decimals, such as '7.5 %'",
+        ),
+        ('fixed = "5.00"', 'fixed = "5.001"', "fixed: fixed '5.001' has 3 decimals; EUR has 2"),
+        ('categories = ["shoes"]', "categories = [1]", 'categories: [1] is not a list of texts such as ["a", "b"]'),
+    ],
+)
+def test_a_wrong_value_is_told_at_its_line(before, after, said):
+    assert f"line {line_of(before)}: {said}" in faults_in(SMALL.replace(before, after, 1))
+
+
+def test_approved_before_applied_is_told_at_the_approval():
+    text = SMALL.replace("approved_at = 2026-01-02T10:00:00.500Z", "approved_at = 2025-12-31T23:59:59Z")
+
+    assert faults_in(text) == [f"line {line_of('approved_at = 2026-01-02T10:00:00.500Z')}: approved_at: is before applied_at"]
+
+
+def test_one_unknown_tenant_is_one_fault_a_table_and_no_fault_about_its_amounts():
+    text = SMALL.replace('tenant = "north"', 'tenant = "nord"')
+
+    assert faults_in(text) == [f"line {n}: tenant: 'nord' is not a tenant" for n in (7, 19, 27, 34, 45)]
+
+
+def test_a_slip_in_a_record_is_not_repeated_by_those_that_name_it():
+    assert faults_in(with_line(15, "name = 7")) == ["line 15: name: 7 is not text in quotes"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("window_hours = 720", "window_hours = 0", "policy.class: window_hours 0 of click is not between 1 and 87600"),
+        ('touch = "click"', 'touch = "scroll"', "policy.class: 'scroll' is not one of click, impression, coupon"),
+        ('percent = "7.5 %"', 'percent = "100.01 %"', "rate_card.rule: rule shoes: percent is not between 0 % and 100 %"),
+        ('percent = "7.5 %"', 'percent = "5 %"\nfixed = "1.00"', "rate_card.rule: rule shoes: give either percent or fixed, not both"),
+        ('percent = "7.5 %"', "priority = 1", "rate_card.rule: rule shoes: give either percent or fixed"),
+        ('percent = "7.5 %"', 'percent = "5 %"\nper = "day"', "rate_card.rule: rule shoes: per 'day' is not one of order, line, unit"),
+    ],
+)
+def test_nonsense_in_a_policy_or_rate_card_is_told_at_its_class_or_rule(before, after, said):
+    header = "[[policy.class]]" if said.startswith("policy") else "[[rate_card.rule]]"
+
+    assert faults_in(SMALL.replace(before, after)) == [f"line {line_of(header)}: {said}"]
+
+
+def test_a_rule_id_that_stands_twice_is_told_at_the_second():
+    text = SMALL.replace('id = "first-order"', 'id = "shoes"')
+
+    assert faults_in(text) == ["line 56: rate_card.rule: 'shoes' stands twice"]
+
+
+# --- between records --------------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_stands_twice_names_its_first():
+    assert faults_in(SMALL + '\n[[affiliate]]\nid = "anna"\nname = "Anna"\nemail = "a@b.example"\n') == [
+        f"line {SMALL.count(chr(10)) + 2}: affiliate anna stands twice; the first is on line 13"
+    ]
+
+
+def test_a_coupon_has_one_owner():
+    bert = '\n[[affiliate]]\nid = "bert"\nname = "Bert"\nemail = "b@b.example"\n'
+    other = '\n[[coupon]]\ntenant = "north"\ncode = "TRAIL10"\nprogramme = "main"\naffiliate = "bert"\n'
+
+    assert [fault.split(": ", 1)[1] for fault in faults_in(SMALL + bert + other)] == [
+        "coupon north TRAIL10 has two owners, anna and bert: a code credits one affiliate; the first is on line 26"
+    ]
+
+
+def test_only_members_own_links_and_coupons():
+    text = SMALL.replace(
+        '[[membership]]\ntenant = "north"\nprogramme = "main"\naffiliate = "anna"\nstatus = "approved"', "# no member"
+    ).replace("applied_at = 2026-01-01T00:00:00Z\napproved_at = 2026-01-02T10:00:00.500Z\n", "")
+
+    assert [fault.split(": ", 1)[1] for fault in faults_in(text)] == ["affiliate: 'anna' is not a member of programme north main"]
+
+
+def test_users_belong_to_a_tenant_or_an_affiliate_by_their_role():
+    def user(rest: str) -> list[str]:
+        return [
+            fault.split(": ", 1)[1]
+            for fault in faults_in(SMALL + '\n[[user]]\nemail = "u@x.example"\nname = "U"\npassword_hash = ""\n' + rest)
+        ]
+
+    assert user('role = "finance"\ntenant = "north"\n') == []
+    assert user('role = "affiliate"\naffiliate = "anna"\n') == []
+    assert user('role = "finance"\n') == ["tenant: '' is not a tenant"]
+    assert user('role = "affiliate"\ntenant = "north"\n') == [
+        "affiliate: '' is not an affiliate",
+        "tenant: is given for an affiliate's user, who belongs to no single tenant",
+    ]
+    assert user('role = "boss"\ntenant = "north"\n') == ["role: 'boss' is not one of affiliate, merchant, finance, analyst"]
+
+
+def test_a_password_or_a_key_in_plain_text_is_refused():
+    user = '\n[[user]]\nemail = "u@x.example"\nname = "U"\nrole = "finance"\ntenant = "north"\npassword_hash = "letmein"\n'
+    key = '\n[[api_key]]\nid = "shop"\ntenant = "north"\nname = "Shop"\nhash = "sk_live_123"\n'
+
+    assert [fault.split(": ", 1)[1] for fault in faults_in(SMALL + user + key)] == [
+        "password_hash: is not an Argon2id hash; a password itself never stands in this file",
+        "hash: is not a SHA-256 in 64 small hex digits; a key itself never stands in this file",
+    ]
+
+
+def test_each_record_has_a_line():
+    assert record_lines(SMALL)["coupons", "north", "TRAIL10"] == 26
+    assert record_lines(SMALL)["rate_cards", "north", "main", 1] == 44
+
+
+# --- percents ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bps", "text"), [(750, "7.5 %"), (700, "7 %"), (725, "7.25 %"), (5, "0.05 %"), (0, "0 %"), (10_000, "100 %")])
+def test_percents_read_as_people_write_them(bps, text):
+    assert format_percent(bps) == text
+    assert parse_percent(text) == bps
+
+
+@pytest.mark.parametrize("text", ["7,5 %", "7.5", "-1 %", "7.555 %", "٧ %", ".5 %", ""])
+def test_a_percent_is_never_guessed(text):
+    with pytest.raises(BadInput):
+        parse_percent(text)
+
+
+def test_faults_sort_by_line():
+    assert sorted([Fault(10, "b"), Fault(2, "c"), Fault(10, "a")]) == [Fault(2, "c"), Fault(10, "a"), Fault(10, "b")]
+
+
+def test_a_long_list_reads_in_reasonable_time():
+    links = "".join(
+        f'\n[[link]]\ncode = "l{i}"\ntenant = "north"\nprogramme = "main"\naffiliate = "anna"\ndestination = "https://north.example/{i}"\n'
+        for i in range(2000)
+    )
+    began = datetime.now().astimezone()
+
+    catalogue, faults = read_catalogue(SMALL + links)
+
+    assert (len(catalogue.links), faults) == (2000, [])
+    assert (datetime.now().astimezone() - began).total_seconds() < 5
+
+
+def test_the_example_of_the_documentation_is_a_good_file():
+    page = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text("utf-8")
+    example = page.split("```toml\n")[1].split("```")[0].replace('hash = "…"  ', f'hash = "{"0" * 64}"  ')
+
+    catalogue, faults = read_catalogue(example)
+
+    assert faults == []
+    assert all(len(getattr(catalogue, kind)) == 1 for kind in catalogue.__struct_fields__)

@@ -1,0 +1,559 @@
+"""Accrual: the difference is booked, once, whatever arrives when and however often."""
+
+import threading
+from fractions import Fraction
+
+import pytest
+from sqlalchemy import event, text
+
+from core.catalogue import RateCard, Rule
+from core.clock import DAY, HOUR, SECOND
+from core.errors import Unavailable
+from core.events import Line
+from payouts.accrue import AccrualReport, accrue_once, run_accrual
+from payouts.commissions import odd_orders
+from payouts.verify import verify
+from tests.people import NORTH, SOUTH
+
+HALVES = {"anna": Fraction(1, 2), "ben": Fraction(1, 2)}
+
+
+def kinds(world, order_id):
+    return [(row.kind, row.affiliate_id, row.amount_minor) for row in world.rows(order_id)]
+
+
+# --- a sale ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sale_of_100_eur_at_8_percent_is_held_for_30_days(world):
+    order = world.sell("A-1", "anna", Line("1", 100_00))
+
+    report = world.accrue()
+
+    [row] = world.rows("A-1")
+    assert (row.kind, row.affiliate_id, row.base_minor, row.amount_minor, row.state) == ("sale", "anna", 100_00, 8_00, "held")
+    assert (row.rate_card_version, row.rule_id, row.reason, row.touch_id) == (1, "all", "", "touch-anna")
+    assert row.hold_until == order.occurred_at + 30 * DAY
+    assert (world.balance("anna").held_minor, world.balance("anna").payable_minor) == (8_00, 0)
+    assert report == AccrualReport(seen=1, booked=1, rows=1)
+
+
+def test_accruing_twice_is_accruing_once(world):
+    world.sell("A-1", "anna")
+    world.refund("A-1", net_minor=10_00)
+    world.accrue()
+    rows, balance = world.rows("A-1"), world.balance("anna")
+
+    report = world.accrue()
+
+    assert (world.rows("A-1"), world.balance("anna")) == (rows, balance)
+    assert (report.booked, report.rows) == (0, 0)
+
+
+def test_an_order_that_comes_after_its_hold_is_payable_at_once(world):
+    world.sell("A-1", "anna", at=world.clock() - 30 * DAY)
+    world.accrue()
+
+    assert world.balance("anna").payable_minor == 8_00
+
+
+def test_credits_split_every_line_to_the_cent(world):
+    world.order("A-1", Line("1", 100_01), Line("2", 13))
+    world.decide("A-1", shares={"anna": Fraction(1, 3), "ben": Fraction(2, 3)})
+    world.accrue()
+
+    assert [(row.line_id, row.affiliate_id, row.amount_minor) for row in world.rows("A-1")] == [
+        ("1", "anna", 2_67),
+        ("1", "ben", 5_33),
+        ("2", "anna", 0),
+        ("2", "ben", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("currency", "net", "amount"),
+    [("EUR", 100_00, 8_00), ("JPY", 1_999, 159), ("BHD", 10_001, 800)],
+)
+def test_percentages_pay_in_the_orders_currency(world, currency, net, amount):
+    world.sell("A-1", "anna", Line("1", net), currency=currency)
+    world.accrue()
+
+    [row] = world.rows("A-1")
+    assert (row.currency, row.amount_minor) == (currency, amount)
+    assert world.balance("anna").currency == currency
+
+
+def test_lines_that_earn_nothing_say_why(world):
+    lines = [
+        Line("gift", 50_00, category="gift cards"),
+        Line("free", 0),
+        Line("club", 10_00, category="club"),
+        Line("unit", 10_00, sku="A-1", quantity=2),
+    ]
+    world.sell("A-1", "anna", *lines, customer_status="returning", currency="USD")
+    world.put(RateCard(NORTH, "main", 2, world.clock() - 300 * DAY, 30, tuple(rule for rule in _rules(world) if rule.rule_id != "all")))
+    world.sell("A-2", "anna", *lines, Line("other", 1_00), customer_status="returning", currency="USD")
+    world.accrue()
+
+    assert {row.line_id: (row.amount_minor, row.state, row.reason) for row in world.rows("A-2")} == {
+        "gift": (0, "none", "excluded_category"),
+        "free": (0, "none", "no_rule"),
+        "club": (0, "none", "returning_customer"),
+        "unit": (0, "none", "currency_not_supported"),
+        "other": (0, "none", "no_rule"),
+    }
+    assert all(row.entry_number is None for row in world.rows("A-2"))
+    assert world.balance("anna").total_minor == 0
+
+
+def _rules(world):
+    from store.catalogue import rate_cards_of
+
+    with world.books.reading() as connection:
+        return rate_cards_of(connection, NORTH, "main")[0].rules
+
+
+def test_nobody_is_credited_nobody_is_paid_and_the_line_says_so(world):
+    world.order("A-1")
+    world.decide("A-1")
+    world.accrue()
+
+    assert [(row.affiliate_id, row.amount_minor, row.state, row.reason) for row in world.rows("A-1")] == [("", 0, "none", "unattributed")]
+
+
+def test_a_test_order_never_pays(world):
+    world.sell("A-1", "anna", test=True)
+    world.accrue()
+
+    assert [(row.affiliate_id, row.amount_minor, row.reason) for row in world.rows("A-1")] == [("", 0, "test")]
+
+
+def test_an_order_without_a_rate_card_in_force_has_no_rule(world):
+    world.sell("A-1", "anna", at=world.clock() - 400 * DAY)
+    world.accrue()
+
+    assert [(row.rate_card_version, row.reason) for row in world.rows("A-1")] == [(0, "no_rule")]
+
+
+def test_an_order_of_no_programme_is_looked_at_and_books_nothing(world):
+    world.order("A-1")
+    world.decide("A-1", programme_id="")
+
+    assert world.accrue() == AccrualReport(seen=1)
+    assert world.rows("A-1") == []
+
+
+# --- new or returning ------------------------------------------------------------------------------------------------
+
+
+def test_the_shops_word_on_the_customer_stands(world):
+    for order_id, status in (("A-1", "new"), ("A-2", "returning")):
+        world.sell(order_id, "anna", Line("1", 100_00, category="shoes"), customer_status=status, customer_keys=("em:1",))
+    world.accrue()
+
+    assert (world.earned("A-1"), world.earned("A-2")) == ({"anna": 10_00}, {"anna": 8_00})
+
+
+def test_without_a_word_history_decides_and_a_stranger_is_neither(world):
+    shoe = Line("1", 100_00, category="shoes")
+    world.sell("A-2", "anna", shoe, customer_keys=("em:1", "loy:9"), at=world.clock() - HOUR)
+    world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=world.clock() - 2 * HOUR)
+    world.sell("A-3", "anna", shoe)
+    world.sell("A-0", "anna", shoe, customer_keys=("loy:9",), at=world.clock() - 3 * HOUR, test=True)
+    world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=world.clock() - 3 * HOUR, tenant_id=SOUTH)
+    world.accrue()
+
+    assert [world.earned(order_id)["anna"] for order_id in ("A-1", "A-2", "A-3")] == [10_00, 8_00, 8_00]
+
+
+# --- the rate card in force ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("offset_ms", "version", "amount"), [(-1, 1, 8_00), (0, 2, 5_00), (1, 2, 5_00)])
+def test_the_version_in_force_at_the_orders_time_prices_it_to_the_millisecond(world, offset_ms, version, amount):
+    begins = world.clock() - DAY
+    world.put(RateCard(NORTH, "main", 2, begins, 30, (Rule("new-all", percent_bps=500),)))
+    world.sell("A-1", "anna", at=begins + offset_ms)
+    world.accrue()
+
+    [row] = world.rows("A-1")
+    assert (row.rate_card_version, row.amount_minor) == (version, amount)
+
+
+def test_a_rule_edited_later_does_not_touch_what_was_priced(world):
+    world.sell("A-1", "anna", Line("1", 100_00), Line("2", 50_00))
+    world.accrue()
+    world.put(RateCard(NORTH, "main", 2, world.clock() - 10 * DAY, 5, (Rule("richer", percent_bps=9_000),)))
+
+    world.refund("A-1", lines={"2": 50_00})
+    world.clock.advance(SECOND)
+    world.accrue()
+
+    assert world.earned("A-1") == {"anna": 8_00}
+    assert {row.rate_card_version for row in world.rows("A-1")} == {1}
+    assert len({row.hold_until for row in world.rows("A-1")}) == 1
+
+
+def test_a_new_decision_is_priced_as_the_order_was_first(world):
+    """History may say "returning" later: the line's first rule stays."""
+    shoe = Line("1", 100_00, category="shoes")
+    world.sell("A-2", "anna", shoe, customer_keys=("em:1",))
+    world.accrue()
+    world.sell("A-1", "ben", shoe, customer_keys=("em:1",), at=world.clock() - DAY)
+    world.decide("A-2", "ben")
+    world.accrue()
+
+    assert world.earned("A-2") == {"anna": 0, "ben": 10_00}
+
+
+# --- refunds ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_partial_refund_takes_its_part(world):
+    world.sell("A-1", "anna", Line("1", 60_00), Line("2", 40_00))
+    world.accrue()
+    world.refund("A-1", lines={"2": 10_00})
+    world.accrue()
+
+    assert kinds(world, "A-1") == [("sale", "anna", 4_80), ("sale", "anna", 3_20), ("refund", "anna", -80)]
+    assert world.balance("anna").held_minor == 7_20
+
+
+def test_a_full_refund_leaves_exact_zeros_and_its_reason(world):
+    world.order("A-1", Line("1", 33_33), Line("2", 66_67))
+    world.decide("A-1", shares={"anna": Fraction(1, 3), "ben": Fraction(2, 3)})
+    world.accrue()
+    for number in range(1, 4):
+        world.refund("A-1", f"r{number}", net_minor=11_11)
+        world.accrue()
+    world.refund("A-1", "last")
+    world.accrue()
+
+    assert world.earned("A-1") == {"anna": 0, "ben": 0}
+    assert [row.reason for row in world.rows("A-1")[-4:]] == ["refunded"] * 4
+    assert (world.balance("anna").total_minor, world.balance("ben").total_minor) == (0, 0)
+
+
+def test_a_refund_that_comes_before_its_order_waits_and_ends_the_same(world):
+    world.refund("A-1", net_minor=40_00)
+    waiting = world.accrue()
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.sell("A-2", "anna")
+    world.accrue()
+    world.refund("A-2", net_minor=40_00)
+    world.accrue()
+
+    assert (waiting.seen, waiting.waiting, waiting.booked) == (1, 1, 0)
+    assert kinds(world, "A-1") == kinds(world, "A-2") == [("sale", "anna", 8_00), ("refund", "anna", -3_20)]
+
+
+def test_a_refund_beyond_what_remains_stops_at_zero_and_is_shown(world):
+    world.sell("A-1", "anna")
+    world.refund("A-1", "r1", net_minor=70_00)
+    world.refund("A-1", "r2", net_minor=70_00)
+    world.refund("A-1", "r3", net_minor=1_00, currency="USD")
+
+    report = world.accrue()
+
+    with world.books.reading() as connection:
+        [odd] = odd_orders(connection, NORTH)
+    assert (world.earned("A-1"), report.excess_refunds) == ({"anna": 0}, 1)
+    assert (odd.order_id, odd.refunded_minor, odd.excess_minor, odd.refunds_refused) == ("A-1", 100_00, 40_00, 1)
+
+
+def test_a_refund_of_an_order_that_earned_nothing_books_nothing(world):
+    world.sell("A-1", "anna", Line("1", 50_00, category="gift cards"))
+    world.accrue()
+    world.refund("A-1")
+    world.accrue()
+
+    assert kinds(world, "A-1") == [("sale", "anna", 0)]
+
+
+def test_a_fixed_amount_per_order_goes_with_the_last_of_its_lines(world):
+    world.sell("A-1", "anna", Line("1", 20_00, category="bundle"), Line("2", 10_00, category="bundle"), Line("3", 10_00))
+    world.accrue()
+    world.refund("A-1", "r1", lines={"1": 20_00})
+    world.accrue()
+    after_one = {row.line_id: 0 for row in world.rows("A-1")}
+    for row in world.rows("A-1"):
+        after_one[row.line_id] += row.amount_minor
+    world.refund("A-1", "r2", lines={"2": 10_00})
+    world.accrue()
+
+    assert after_one == {"1": 0, "2": 5_00, "3": 80}
+    assert world.earned("A-1") == {"anna": 80}
+    assert verify(world.books).fault is None
+
+
+# --- a new decision --------------------------------------------------------------------------------------------------
+
+
+def test_a_late_click_takes_the_sale_from_the_old_winner(world):
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.refund("A-1", net_minor=25_00)
+    world.accrue()
+    world.decide("A-1", "ben")
+    world.accrue()
+
+    assert kinds(world, "A-1") == [
+        ("sale", "anna", 8_00),
+        ("refund", "anna", -2_00),
+        ("redecision", "anna", -6_00),
+        ("sale", "ben", 8_00),
+        ("refund", "ben", -2_00),
+    ]
+    assert (world.balance("anna").held_minor, world.balance("ben").held_minor) == (0, 6_00)
+
+
+def test_there_and_back_again(world):
+    world.sell("A-1", "anna")
+    world.accrue()
+    for winner in ("ben", "anna", ""):
+        world.decide("A-1", *([winner] if winner else []))
+        world.accrue()
+
+    assert world.earned("A-1") == {"anna": 0, "ben": 0, "": 0}
+    assert world.rows("A-1")[-1].reason == "unattributed"
+
+
+def test_a_share_that_shrinks_is_a_difference_not_a_new_sale(world):
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.decide("A-1", shares=HALVES)
+    world.accrue()
+
+    assert kinds(world, "A-1") == [("sale", "anna", 8_00), ("redecision", "anna", -4_00), ("sale", "ben", 4_00)]
+
+
+def test_a_decision_that_changes_nothing_books_nothing(world):
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.decide("A-1", "anna")
+
+    assert world.accrue().rows == 0
+
+
+def test_an_order_that_moves_to_another_programme_is_reversed_in_the_first(world):
+    from core.catalogue import Programme
+
+    world.put(Programme(NORTH, "other", "Other", "https://other.example/"), RateCard(NORTH, "other", 7, 0, 10, (Rule("half", percent_bps=5_000),)))
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.decide("A-1", "anna", programme_id="other")
+    world.accrue()
+
+    assert [(row.programme_id, row.rate_card_version, row.amount_minor) for row in world.rows("A-1")] == [
+        ("main", 1, 8_00),
+        ("main", 1, -8_00),
+        ("other", 7, 50_00),
+    ]
+
+
+# --- tenants, pages, cursors -----------------------------------------------------------------------------------------
+
+
+def test_tenants_have_ledgers_of_their_own(world):
+    world.sell("A-1", "anna")
+    world.sell("A-1", "ben", Line("1", 50_00), tenant_id=SOUTH)
+    world.accrue()
+
+    assert (world.earned("A-1", NORTH), world.earned("A-1", SOUTH)) == ({"anna": 8_00}, {"ben": 4_00})
+    assert [row.entry_number for tenant_id in (NORTH, SOUTH) for row in world.rows("A-1", tenant_id)] == [1, 1]
+
+
+def test_a_tenant_that_the_books_do_not_know_is_reported_and_skipped(world):
+    world.sell("A-1", "anna", tenant_id="nowhere")
+    world.sell("A-2", "anna")
+
+    report = world.accrue()
+
+    assert report.problems == ("tenant nowhere is not in the catalogue; its orders were not booked",)
+    assert world.earned("A-2") == {"anna": 8_00}
+
+
+def test_more_orders_than_one_page_are_all_booked(sqlite_world):
+    world, heard = sqlite_world, []
+    for number in range(7):
+        world.sell(f"A-{number}", "anna")
+
+    report = accrue_once(world.events, world.books, world.clock, limit=3, progress=heard.append)
+
+    assert (report.seen, report.booked, heard) == (7, 7, [3, 6, 7])
+
+
+def test_what_becomes_visible_late_is_still_found(sqlite_world):
+    world = sqlite_world
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.order("A-2")
+    world.decide("A-2", "anna")
+    world.events.changes[(NORTH, "A-2")] = world.clock() - 9 * SECOND
+    world.accrue()
+
+    assert world.earned("A-2") == {"anna": 8_00}
+
+
+def test_an_order_that_cannot_be_computed_is_noted_and_stops_nobody(sqlite_world, caplog):
+    world = sqlite_world
+    world.sell("A-1", "anna")
+    world.decide("A-1", shares={"anna": Fraction(3, 2)})
+    world.sell("A-2", "anna")
+
+    report = world.accrue()
+
+    assert report.problems == ("order A-1 of north: it cannot be booked: AssertionError: a weight is never negative",)
+    assert (world.earned("A-1"), world.earned("A-2")) == ({}, {"anna": 8_00})
+    with world.books.reading() as connection:
+        assert [odd.order_id for odd in odd_orders(connection, NORTH)] == ["A-1"]
+    world.decide("A-1", "anna")
+    assert (world.accrue().problems, world.earned("A-1")) == ((), {"anna": 8_00})
+
+
+def test_facts_older_than_what_is_booked_are_left_alone(world):
+    """A second process may still hold what it read before the first one booked a newer decision."""
+    world.sell("A-1", "anna")
+    stale = world.events.verdicts[(NORTH, "A-1")]
+    world.decide("A-1", "ben")
+    world.accrue()
+    world.events.verdicts[(NORTH, "A-1")] = stale
+
+    assert world.accrue().booked == 0
+    assert world.earned("A-1") == {"ben": 8_00}
+
+
+# --- crashes and company ---------------------------------------------------------------------------------------------
+
+
+def _statements(world, work):
+    """How many statements ``work`` sends to the books."""
+    sent = []
+
+    def count(_connection, _cursor, statement, *_rest):
+        sent.append(statement)
+
+    event.listen(world.books.engine, "before_cursor_execute", count)
+    try:
+        work()
+    finally:
+        event.remove(world.books.engine, "before_cursor_execute", count)
+    return len(sent)
+
+
+class Crash(Exception):
+    pass
+
+
+def _crash_at(world, number, work):
+    """Run ``work`` and raise instead of sending its n-th statement."""
+    sent = []
+
+    def count(*_):
+        sent.append(None)
+        if len(sent) == number:
+            raise Crash
+
+    event.listen(world.books.engine, "before_cursor_execute", count)
+    try:
+        work()
+    except Crash:
+        return True
+    finally:
+        event.remove(world.books.engine, "before_cursor_execute", count)
+    return False
+
+
+def test_a_crash_before_any_statement_books_all_or_nothing_and_the_next_run_mends_it(world):
+    for number in range(3):
+        world.sell(f"A-{number}", "anna")
+    crashed = 0
+    for number in range(1, 200):
+        world.refund("A-0", f"r{number}", net_minor=10)
+        world.decide("A-1", "ben" if number % 2 else "anna")
+        world.clock.advance(SECOND)
+        if not _crash_at(world, number, world.accrue):
+            break
+        crashed += 1
+        assert verify(world.books).fault is None
+        world.accrue()
+        assert world.earned("A-0")["anna"] == (100_00 - 10 * number) * 8 // 100
+    assert crashed > 10
+    assert verify(world.books).fault is None
+
+
+def test_two_processes_at_once_book_once(world):
+    for number in range(40):
+        world.sell(f"A-{number}", "anna")
+    failures = []
+
+    def run():
+        try:
+            accrue_once(world.events, world.books, world.clock, limit=7)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert world.balance("anna").held_minor == 40 * 8_00
+    report = verify(world.books)
+    assert (report.fault, report.entries) == (None, 40)
+
+
+def test_statements_per_page_do_not_grow_with_its_orders(sqlite_world):
+    def sell(first, count):
+        for number in range(first, first + count):
+            sqlite_world.sell(f"A-{number}", "anna")
+        sqlite_world.clock.advance(60 * SECOND)
+
+    sell(0, 2)
+    few = _statements(sqlite_world, sqlite_world.accrue)
+    sell(2, 200)
+    assert _statements(sqlite_world, sqlite_world.accrue) <= few + 2
+
+
+class Unsteady:
+    """An events store that is down for its first questions."""
+
+    def __init__(self, events, stop):
+        self.events, self.stop, self.asked = events, stop, 0
+
+    def select(self, query, **params):
+        self.asked += 1
+        if self.asked == 1:
+            raise Unavailable("the events store is down")
+        if self.asked == 2:
+            raise RuntimeError("a defect")
+        if query.name == "refunds_of_orders":
+            self.stop.set()
+        return self.events.select(query, **params)
+
+
+def test_the_loop_survives_a_store_that_is_down_and_a_defect(sqlite_world, caplog):
+    sqlite_world.sell("A-1", "anna", at=sqlite_world.clock() - 31 * DAY)
+    stop = threading.Event()
+
+    run_accrual(Unsteady(sqlite_world.events, stop), sqlite_world.books, sqlite_world.clock, stop, every_ms=1, backoff_s=(0.001,))
+
+    assert sqlite_world.balance("anna").payable_minor == 8_00
+    assert "accrual waits" in caplog.text
+    assert "a defect" in caplog.text
+
+
+def test_what_is_booked_cannot_be_edited(world):
+    world.sell("A-1", "anna")
+    world.accrue()
+    for statement in (
+        "UPDATE commissions SET amount_minor = 1",
+        "DELETE FROM commissions",
+        "UPDATE entries SET memo = 'x'",
+        "DELETE FROM postings",
+    ):
+        with pytest.raises(Exception, match="append-only"), world.books.writing() as connection:
+            connection.execute(text(statement))

@@ -1,0 +1,133 @@
+"""Composition: settings and a tracker id in, a running edge out."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from core.clock import MINUTE, Clock, system_clock
+from core.errors import SettingsError
+from core.ids import is_slug
+from core.settings import Settings, read_settings
+from store.books import open_books
+from store.installation import installation_secret
+from tracker.asgi import AsgiTracker, Receive, Scope, Send
+from tracker.commit import Durability, GroupCommit, open_spool
+from tracker.counters import Counters, read_counters, write_counters
+from tracker.edge import Edge, Overload, Rules
+from tracker.hit import Proxies
+from tracker.recording import Recorder
+from tracker.spool import FileSystem, own_folder
+from tracker.watch import Watch
+
+SAVE_EVERY_S = 1.0
+
+
+class Running(NamedTuple):
+    """A tracker that answers. It stops, with everything recorded and synced, when its context ends."""
+
+    edge: Edge
+    proxies: Proxies
+    spool: GroupCommit
+    watch: Watch
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    tracker_id: str,
+    clock: Clock = system_clock,
+    entropy: Callable[[int], int] = secrets.randbits,
+    files: FileSystem | None = None,
+) -> AsyncIterator[Running]:
+    """Own the spool folder, read the catalogue and be ready to answer.
+
+    Raises:
+        SettingsError: the tracker id or a trusted proxy is not usable.
+        Unavailable: another process owns the folder, or the installation's secret cannot be read.
+    """
+    if not is_slug(tracker_id):
+        raise SettingsError([f"--tracker-id {tracker_id!r} is not a short name of a-z, 0-9 and -"])
+    proxies, folder = Proxies(settings.trusted_proxies), settings.spool / tracker_id
+    async with AsyncExitStack() as stack:
+        stack.callback(os.close, own_folder(folder))
+        books = open_books(settings.books)
+        stack.callback(books.close)
+        watch = Watch(books, installation_secret(settings))
+        stack.callback(watch.stop)
+        await asyncio.to_thread(watch.start)
+        counters = _counters(tracker_id, folder, clock)
+        stack.push_async_callback(_save, counters, folder, clock)
+        spool = _spool(settings, folder, clock, files)
+        stack.push_async_callback(spool.close)
+        recorder = Recorder(books, spool)
+        stack.callback(recorder.close)
+        saving = asyncio.create_task(_save_now_and_then(counters, folder, clock))
+        stack.callback(saving.cancel)
+        rules = Rules(cast(Overload, settings.overload), settings.bad_clock_tolerance_minutes * MINUTE, settings.portal)
+        edge = Edge(lambda: watch.table, spool, recorder, counters, clock, entropy, rules)
+        yield Running(edge, proxies, spool, watch)
+
+
+def asgi_app(tracker_id: str = "a0") -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """For ``uvicorn --factory tracker.app:asgi_app --no-proxy-headers``: settings from the environment, one process."""
+    settings = read_settings(os.environ)
+    stack = AsyncExitStack()
+    inner: list[AsgiTracker] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(stack, settings, tracker_id, inner, receive, send)
+        else:
+            await inner[0](scope, receive, send)
+
+    return application
+
+
+async def _lifespan(
+    stack: AsyncExitStack, settings: Settings, tracker_id: str, inner: list[AsgiTracker], receive: Receive, send: Send
+) -> None:
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        assert message["type"] == "lifespan.startup", "a lifespan has two messages"
+        try:
+            tracker = await stack.enter_async_context(running(settings, tracker_id))
+        except Exception as fault:
+            await send({"type": "lifespan.startup.failed", "message": str(fault)})
+            return
+        inner.append(AsgiTracker(tracker.edge, tracker.proxies))
+        await send({"type": "lifespan.startup.complete"})
+    await stack.aclose()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _counters(tracker_id: str, folder: Path, clock: Clock) -> Counters:
+    before = read_counters(folder)
+    return Counters(tracker_id, clock(), before.unrecorded if before else ())
+
+
+def _spool(settings: Settings, folder: Path, clock: Clock, files: FileSystem | None) -> GroupCommit:
+    return open_spool(
+        folder,
+        now=clock(),
+        durability=cast(Durability, settings.durability),
+        segment_mb=settings.spool_segment_mb,
+        queue_records=settings.spool_queue_records,
+        sync_ms=settings.spool_sync_ms,
+        files=files,
+    )
+
+
+async def _save_now_and_then(counters: Counters, folder: Path, clock: Clock) -> None:
+    with suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await _save(counters, folder, clock)
+
+
+async def _save(counters: Counters, folder: Path, clock: Clock) -> None:
+    content = counters.changes(clock())
+    if content is not None and not await asyncio.to_thread(write_counters, folder, content):
+        counters.retry()

@@ -1,0 +1,79 @@
+"""What a sender is told about a recorded conversion. Made from the recorded event alone: a repeat gets the same bytes."""
+
+from typing import Any
+from urllib.parse import quote
+
+from core.clock import format_instant
+from core.events import Lead, Order
+from core.money import format_amount
+from tracker.conversion import ConversionEvent, warnings_of
+
+
+def confirm(event: ConversionEvent, portal: str) -> dict[str, Any]:
+    """The answer's content: the event's id, what was recorded, warnings, and where to ask who earned.
+
+    Args:
+        portal: the portal's public address, without a slash at its end.
+    """
+    return {
+        "id": event.event_id,
+        "recorded": _recorded(event),
+        "warnings": warnings_of(event),
+        "attribution": None if isinstance(event, Lead) else _attribution(event.order_id, portal),
+    }
+
+
+def _attribution(order_id: str, portal: str) -> dict[str, str]:
+    return {"status": "pending", "url": f"{portal}/v1/orders/{quote(order_id, safe='')}/attribution"}
+
+
+def _recorded(event: ConversionEvent) -> dict[str, Any]:
+    times = {"occurred_at": format_instant(event.occurred_at), "received_at": format_instant(event.received_at)}
+    if isinstance(event, Order):
+        return {"kind": "order", "order_id": event.order_id, **times, **_order(event)}
+    if isinstance(event, Lead):
+        return {
+            "kind": "lead",
+            "lead_id": event.lead_id,
+            **times,
+            "name": event.name,
+            "channel": event.channel,
+            "click_id": event.click_id,
+            "visitor_id": event.visitor_id,
+            "customer_keys": len(event.customer_keys),
+        }
+    lines = [{"line_id": line.line_id, "net": format_amount(line.net_minor, event.currency)} for line in event.lines]
+    return {
+        "kind": "refund",
+        "order_id": event.order_id,
+        "refund_id": event.refund_id,
+        **times,
+        "currency": event.currency,
+        "lines": lines,
+        "net": None if event.net_minor is None else format_amount(event.net_minor, event.currency),
+        "everything_left": not lines and event.net_minor is None,
+        "reason": event.reason,
+    }
+
+
+def _order(event: Order) -> dict[str, Any]:
+    """Amounts after discounts, as they will earn; of customer keys only their number, since they are nobody's to read."""
+
+    def amount(minor: int) -> str:
+        return format_amount(minor, event.currency)
+
+    return {
+        "currency": event.currency,
+        "lines": [{"line_id": line.line_id, "quantity": line.quantity, "net": amount(line.net_minor)} for line in event.lines],
+        "shipping": amount(event.shipping_minor),
+        "tax": amount(event.tax_minor),
+        "total": amount(event.total_minor),
+        "channel": event.channel,
+        "store": event.store_id,
+        "click_id": event.click_id,
+        "visitor_id": event.visitor_id,
+        "customer_keys": len(event.customer_keys),
+        "customer_status": event.customer_status,
+        "coupons": list(event.coupons),
+        "test": event.test,
+    }

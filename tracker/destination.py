@@ -1,0 +1,156 @@
+"""Destinations: where a visitor may be sent. Parsed once, checked, and rebuilt from the parts that were checked.
+
+A browser never sees a text that somebody else wrote: what passes here is put together again from a lower-case ASCII host
+and percent-encoded parts (RFC 3986), so that no second parser can read it differently.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from urllib.parse import quote, unquote_plus
+
+import msgspec
+
+from tracker.hit import Pair
+
+URL_CHARS = 2048
+LOCATION_CHARS = 4096
+
+_URL = re.compile(r"(https?)://([^/?#]+)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.IGNORECASE | re.DOTALL)
+_REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_AUTHORITY = re.compile(r"([^:]+)(?::(\d{0,5}))?", re.ASCII)
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MACRO = re.compile(r"\{(\w*)\}")
+_CLEAN = re.compile(r"(?:[A-Za-z0-9._~!$'()*+,;:@/?=-]|%[0-9A-Fa-f]{2})*")
+_UNRESERVED = "-._~!$'()*+,;:@/"
+_DEFAULT_PORT = {"http": "80", "https": "443"}
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A checked URL in parts. ``pieces`` are its query: each parameter's decoded name, and the piece as it is sent.
+
+    ``port`` is empty for the scheme's own. Where ``has_macros``, the pieces' values still hold ``{name}``.
+    """
+
+    scheme: str
+    host: str
+    port: str
+    path: str
+    pieces: tuple[tuple[str, str], ...]
+    fragment: str
+    has_macros: bool
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}" if self.port else f"{self.scheme}://{self.host}"
+
+
+def read_destination(url: str) -> Destination | None:
+    """A merchant's own URL, as a link or programme stores it; it may hold macros as query values. None: not usable."""
+    return _read(url, macros=True)
+
+
+def read_deep_link(url: str, hosts: Collection[tuple[str, str]], schemes: Collection[str]) -> Destination | None:
+    """A URL that a visitor's request brought along, if it leads to one of ``hosts`` (:func:`read_host`); else None.
+
+    A host is allowed where it equals a listed one or is a sub-domain of it, and its port is the listed one's.
+    """
+    destination = _read(url, macros=False)
+    if destination is None or destination.scheme not in schemes:
+        return None
+    host, port = destination.host, destination.port
+    listed = any(port == allowed_port and (host == name or host.endswith("." + name)) for name, allowed_port in hosts)
+    return destination if listed else None
+
+
+def read_host(text: str) -> tuple[str, str] | None:
+    """A programme's ``shop.example`` or ``shop.example:8443`` as (host, port); None where it is no host."""
+    match = _AUTHORITY.fullmatch(text.strip())
+    host = _ascii_host(match[1]) if match else None
+    return None if match is None or host is None else (host, match[2] or "")
+
+
+def merge(
+    destination: Destination,
+    parameter: str,
+    click_id: str,
+    extras: Iterable[Pair] = (),
+    macros: Mapping[str, str] | None = None,
+) -> tuple[str, str]:
+    """The destination with the affiliate's extra parameters: ``(without, with)`` the click id.
+
+    The destination's own parameters stay as they are and win over extras of the same name; a click id that was already
+    there gives way to this one. Merging the result again changes nothing.
+    """
+    pieces = [piece for name, piece in destination.pieces if name != parameter]
+    if destination.has_macros:
+        pieces = [_substitute(piece, macros or {}) for piece in pieces]
+    own = {parameter, *(name for name, _ in destination.pieces)}
+    pieces += [_encode(raw) for name, _, raw in extras if name not in own]
+    base, tail = destination.origin + destination.path, "#" + destination.fragment if destination.fragment else ""
+    without = base + "?" + "&".join(pieces) + tail if pieces else base + tail
+    return without, base + "?" + "&".join([*pieces, f"{quote(parameter, safe='')}={click_id}"]) + tail
+
+
+@lru_cache(maxsize=16_384)
+def _read(url: str, macros: bool) -> Destination | None:
+    if len(url) > URL_CHARS or _REFUSED.search(url):
+        return None
+    match = _URL.fullmatch(url)
+    authority = _AUTHORITY.fullmatch(match[2]) if match else None
+    host = _ascii_host(authority[1]) if authority else None
+    if match is None or authority is None or host is None:
+        return None
+    scheme = match[1].lower()
+    port = (authority[2] or "").lstrip("0")
+    if port and int(port) > 65_535:
+        return None
+    query = match[4] or ""
+    has_macros = macros and _MACRO.search(query) is not None
+    pieces = tuple(_piece(piece, has_macros) for piece in query.split("&") if piece)
+    destination = Destination(
+        scheme=scheme,
+        host=host,
+        port="" if port == _DEFAULT_PORT[scheme] else port,
+        path=_encode(match[3], query=False) or "/",
+        pieces=pieces,
+        fragment=_encode(match[5] or ""),
+        has_macros=has_macros,
+    )
+    return destination if len(merge(destination, "", "")[0]) <= URL_CHARS else None
+
+
+def _ascii_host(text: str) -> str | None:
+    """Lower-case ASCII, by IDNA where needed; whatever that mapping produced is checked again, letter by letter."""
+    if not text.isascii():
+        try:
+            text = text.encode("idna").decode("ascii")
+        except UnicodeError:
+            return None
+    host = text.lower().removesuffix(".")
+    return host if len(host) <= 253 and _HOST.fullmatch(host) else None
+
+
+def _piece(piece: str, has_macros: bool) -> tuple[str, str]:
+    name, equals, value = piece.partition("=")
+    decoded = unquote_plus(name)
+    if not has_macros:
+        return decoded, _encode(piece)
+    # Braces are kept in the value alone: a macro is a value, never a name.
+    return decoded, _encode(name) + equals + _encode(value, more="{}")
+
+
+def _substitute(piece: str, macros: Mapping[str, str]) -> str:
+    """Fill in macros, percent-encoded; an unknown one becomes empty."""
+    filled = _MACRO.sub(lambda match: quote(macros.get(match[1], ""), safe=""), piece)
+    return filled.replace("{", "%7B").replace("}", "%7D")
+
+
+def _encode(text: str, query: bool = True, more: str = "") -> str:
+    """Percent-encode what RFC 3986 does not allow here; what is encoded already stays as it is."""
+    if _CLEAN.fullmatch(text):
+        return text
+    safe = _UNRESERVED + "?=&%" + more if query else _UNRESERVED + "=&%"
+    return quote(_BARE_PERCENT.sub("%25", text), safe=safe)

@@ -1,0 +1,368 @@
+"""From an event to rows of the events store: adds country, device, class, and the identity keys seen together.
+
+Pure, given the country look-up. A row's fields are its table's columns, in the table's order; instants are written as
+seconds with three decimals, as the store reads them.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from core.clock import Instant
+from core.events import Consent, Event, Lead, Line, Order, Refund, RefundLine, Touch
+from tracker.device import device_of
+from tracker.traffic import WITHHELD, classify
+
+CountryOf = Callable[[str], str]
+"""An address to its ISO 3166-1 country code, empty where unknown."""
+
+END_OF_TIME: Instant = 4_102_444_800_000
+"""2100-01-01: beyond it the store's expiry arithmetic would wrap round, and nothing honest happens there."""
+
+_INT64 = 1 << 63
+_UINT32 = 1 << 32
+
+
+class _Touch(Touch, frozen=True, tag_field="event", tag="touch", forbid_unknown_fields=True):
+    """A touch, decoded strictly; likewise below."""
+
+
+class _Lead(Lead, frozen=True, tag_field="event", tag="lead", forbid_unknown_fields=True):
+    pass
+
+
+class _Line(Line, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Order(Order, frozen=True, tag_field="event", tag="order", forbid_unknown_fields=True, kw_only=True):
+    lines: tuple[_Line, ...]
+
+
+class _RefundLine(RefundLine, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Refund(Refund, frozen=True, tag_field="event", tag="refund", forbid_unknown_fields=True):
+    lines: tuple[_RefundLine, ...] = ()
+
+
+_decode = msgspec.json.Decoder(_Touch | _Lead | _Order | _Refund).decode
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """Why a record cannot become rows. ``reason`` is one of ``damaged``, ``undecodable``, ``unknown_field``,
+    ``out_of_range`` and ``refused`` (by the store)."""
+
+    reason: str
+    detail: str
+
+
+class TouchRow(msgspec.Struct, frozen=True, gc=False):
+    tenant_id: str
+    touch_id: str
+    kind: str
+    programme_id: str
+    affiliate_id: str
+    link_code: str
+    visitor_id: str
+    channel: str
+    occurred_at: float
+    received_at: float
+    stored_at: float
+    traffic_class: str
+    class_reason: str
+    list_version: str
+    country: str
+    device: str
+    os: str
+    browser: str
+    destination: str
+    subs: tuple[str, ...]
+    ip: str
+    user_agent: str
+    referrer: str
+    consent: str
+    flags: tuple[str, ...]
+
+
+class LeadRow(msgspec.Struct, frozen=True, gc=False):
+    tenant_id: str
+    event_id: str
+    lead_id: str
+    name: str
+    click_id: str
+    visitor_id: str
+    customer_keys: tuple[str, ...]
+    channel: str
+    source: str
+    occurred_at: float
+    received_at: float
+    stored_at: float
+    country: str
+
+
+class OrderRow(msgspec.Struct, frozen=True, gc=False):
+    tenant_id: str
+    order_id: str
+    event_id: str
+    currency: str
+    channel: str
+    store_id: str
+    click_id: str
+    visitor_id: str
+    customer_keys: tuple[str, ...]
+    customer_status: str
+    coupons: tuple[str, ...]
+    line_ids: list[str] = msgspec.field(name="lines.line_id")
+    line_skus: list[str] = msgspec.field(name="lines.sku")
+    line_names: list[str] = msgspec.field(name="lines.name")
+    line_categories: list[str] = msgspec.field(name="lines.category")
+    line_quantities: list[int] = msgspec.field(name="lines.quantity")
+    line_net_minors: list[int] = msgspec.field(name="lines.net_minor")
+    net_minor: int
+    shipping_minor: int
+    tax_minor: int
+    total_minor: int
+    test: bool
+    source: str
+    country: str
+    occurred_at: float
+    received_at: float
+    stored_at: float
+
+
+class RefundRow(msgspec.Struct, frozen=True, gc=False):
+    tenant_id: str
+    order_id: str
+    refund_id: str
+    event_id: str
+    currency: str
+    line_ids: list[str] = msgspec.field(name="lines.line_id")
+    line_net_minors: list[int] = msgspec.field(name="lines.net_minor")
+    net_minor: int | None
+    reason: str
+    source: str
+    occurred_at: float
+    received_at: float
+    stored_at: float
+
+
+class LinkRow(msgspec.Struct, frozen=True, gc=False):
+    tenant_id: str
+    key: str
+    other_key: str
+    event_id: str
+    linked_at: float
+    stored_at: float
+
+
+class BadRow(msgspec.Struct, frozen=True, gc=False):
+    tenant_id: str
+    spool_id: str
+    segment: str
+    position: int
+    reason: str
+    detail: str
+    raw: str
+    received_at: float
+    stored_at: float
+
+
+Row = TouchRow | LeadRow | OrderRow | RefundRow | LinkRow | BadRow
+
+TABLES: dict[str, type[Row]] = {
+    "touches": TouchRow,
+    "identity_links": LinkRow,
+    "leads": LeadRow,
+    "orders": OrderRow,
+    "refunds": RefundRow,
+    "bad_rows": BadRow,
+}
+"""In the order of loading: an order's links are there before it, so that its first decision already sees them."""
+
+
+class Placed(NamedTuple):
+    """A row, its table, and the instant that chooses its month partition."""
+
+    table: str
+    at: Instant
+    row: Row
+
+
+def read_event(payload: bytes) -> Event | Unusable:
+    """Decode one spool record, and refuse what the store would keep only in part.
+
+    A field that this program does not know (a newer tracker wrote it) would be lost without a trace, and a number beyond
+    its column would be stored as another number.
+    """
+    try:
+        event = _decode(payload)
+    except msgspec.ValidationError as error:
+        return Unusable("unknown_field" if "unknown field" in str(error) else "undecodable", str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Unusable("undecodable", str(error))
+    too_large = _out_of_range(event)
+    return Unusable("out_of_range", f"{too_large} is beyond what its column holds") if too_large else event
+
+
+def rows(event: Event, stored_at: Instant, country_of: CountryOf) -> tuple[Placed, ...]:
+    """All rows of one event. The first is the event itself; identity links follow."""
+    if isinstance(event, Touch):
+        return (Placed("touches", event.occurred_at, _touch_row(event, stored_at / 1000, country_of)),)
+    if isinstance(event, Order):
+        return Placed("orders", event.occurred_at, _order_row(event, stored_at / 1000, country_of)), *_links(event, stored_at)
+    if isinstance(event, Lead):
+        return Placed("leads", event.occurred_at, _lead_row(event, stored_at / 1000, country_of)), *_links(event, stored_at)
+    assert isinstance(event, Refund), "an event is a touch, a lead, an order or a refund"
+    return (Placed("refunds", event.occurred_at, _refund_row(event, stored_at / 1000)),)
+
+
+def identity_keys(event: Lead | Order) -> tuple[str, ...]:
+    """Every key that the event shows to be one person, each once: ``v:`` visitor, ``c:`` click, then the customer's own."""
+    keys = (
+        f"v:{event.visitor_id}" if event.visitor_id else "",
+        f"c:{event.click_id}" if event.click_id else "",
+        *event.customer_keys,
+    )
+    return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _touch_row(event: Touch, stored_at: float, country_of: CountryOf) -> TouchRow:
+    traffic_class, reason, lists, device, os, browser = _seen(event.flags, event.user_agent, not event.tenant_id, event.consent)
+    return TouchRow(
+        event.tenant_id,
+        event.event_id,
+        event.kind,
+        event.programme_id,
+        event.affiliate_id,
+        event.link_code,
+        event.visitor_id,
+        event.channel,
+        event.occurred_at / 1000,
+        event.received_at / 1000,
+        stored_at,
+        traffic_class,
+        reason,
+        lists,
+        country_of(event.ip) if event.ip else "",
+        device,
+        os,
+        browser,
+        event.destination,
+        event.subs,
+        event.ip,
+        event.user_agent,
+        event.referrer,
+        event.consent,
+        event.flags,
+    )
+
+
+@lru_cache(65_536)
+def _seen(flags: tuple[str, ...], user_agent: str, orphan: bool, consent: Consent) -> tuple[str, str, str, str, str, str]:
+    """Class, reason, list version, device, os, browser: what depends on these alone."""
+    withheld = (WITHHELD,) if consent == "denied" and not user_agent else ()
+    verdict = classify((*flags, *(("orphan",) if orphan else ()), *withheld), user_agent)
+    device = device_of(user_agent)
+    return verdict.traffic_class, verdict.reason, verdict.list_version, device.kind, device.os, device.browser
+
+
+def _lead_row(event: Lead, stored_at: float, country_of: CountryOf) -> LeadRow:
+    return LeadRow(
+        tenant_id=event.tenant_id,
+        event_id=event.event_id,
+        lead_id=event.lead_id,
+        name=event.name,
+        click_id=event.click_id,
+        visitor_id=event.visitor_id,
+        customer_keys=event.customer_keys,
+        channel=event.channel,
+        source=event.source,
+        occurred_at=event.occurred_at / 1000,
+        received_at=event.received_at / 1000,
+        stored_at=stored_at,
+        country=country_of(event.ip) if event.ip else "",
+    )
+
+
+def _order_row(event: Order, stored_at: float, country_of: CountryOf) -> OrderRow:
+    lines = event.lines
+    return OrderRow(
+        tenant_id=event.tenant_id,
+        order_id=event.order_id,
+        event_id=event.event_id,
+        currency=event.currency,
+        channel=event.channel,
+        store_id=event.store_id,
+        click_id=event.click_id,
+        visitor_id=event.visitor_id,
+        customer_keys=event.customer_keys,
+        customer_status=event.customer_status,
+        coupons=tuple(dict.fromkeys(code.strip().upper() for code in event.coupons)),
+        line_ids=[line.line_id for line in lines],
+        line_skus=[line.sku for line in lines],
+        line_names=[line.name for line in lines],
+        line_categories=[line.category for line in lines],
+        line_quantities=[line.quantity for line in lines],
+        line_net_minors=[line.net_minor for line in lines],
+        net_minor=sum(line.net_minor for line in lines),
+        shipping_minor=event.shipping_minor,
+        tax_minor=event.tax_minor,
+        total_minor=event.total_minor,
+        test=event.test,
+        source=event.source,
+        country=country_of(event.ip) if event.ip else "",
+        occurred_at=event.occurred_at / 1000,
+        received_at=event.received_at / 1000,
+        stored_at=stored_at,
+    )
+
+
+def _refund_row(event: Refund, stored_at: float) -> RefundRow:
+    return RefundRow(
+        tenant_id=event.tenant_id,
+        order_id=event.order_id,
+        refund_id=event.refund_id,
+        event_id=event.event_id,
+        currency=event.currency,
+        line_ids=[line.line_id for line in event.lines],
+        line_net_minors=[line.net_minor for line in event.lines],
+        net_minor=event.net_minor,
+        reason=event.reason,
+        source=event.source,
+        occurred_at=event.occurred_at / 1000,
+        received_at=event.received_at / 1000,
+        stored_at=stored_at,
+    )
+
+
+def _links(event: Lead | Order, stored_at: Instant) -> Iterator[Placed]:
+    """A star from the first key to each other, both ways: as connected as all pairs, and linear in the keys."""
+    first, *others = identity_keys(event) or ("",)
+    for other in others:
+        for key, other_key in ((first, other), (other, first)):
+            row = LinkRow(event.tenant_id, key, other_key, event.event_id, event.occurred_at / 1000, stored_at / 1000)
+            yield Placed("identity_links", event.occurred_at, row)
+
+
+def _out_of_range(event: Event) -> str:
+    """The name of the first number that its column cannot hold, or nothing."""
+    if not (0 <= event.occurred_at < END_OF_TIME and 0 <= event.received_at < END_OF_TIME):
+        return "occurred_at or received_at"
+    if isinstance(event, Touch):
+        return ""
+    if isinstance(event, Order):
+        if not all(0 <= line.quantity < _UINT32 for line in event.lines):
+            return "lines.quantity"
+        nets = [line.net_minor for line in event.lines]
+        return _amount_out_of_range(*nets, sum(nets), event.shipping_minor, event.tax_minor, event.total_minor)
+    if isinstance(event, Refund):
+        return _amount_out_of_range(*(line.net_minor for line in event.lines), event.net_minor or 0)
+    return ""
+
+
+def _amount_out_of_range(*amounts: int) -> str:
+    return "" if all(-_INT64 <= amount < _INT64 for amount in amounts) else "an amount"

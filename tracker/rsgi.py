@@ -1,0 +1,56 @@
+"""The edge as an RSGI application, for Granian: the default, and the fastest."""
+
+from typing import Any
+
+from core.errors import BadInput
+from tracker.edge import Edge
+from tracker.hit import Proxies, read_hit
+
+_TEXTS = ("user-agent", "referer", "cookie")
+
+
+class RsgiTracker:
+    """One per process. ``scope`` and ``protocol`` are Granian's (github.com/emmett-framework/granian, docs/spec/RSGI.md)."""
+
+    def __init__(self, edge: Edge, proxies: Proxies) -> None:
+        self._edge = edge
+        self._proxies = proxies
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        if scope.proto != "http":
+            protocol.close(404)
+            return
+        hit = read_hit(scope.method, scope.path, scope.query_string, _headers(scope), scope.client, scope.scheme, self._proxies)
+
+        async def body(most_bytes: int) -> bytes | None:
+            return await _read_body(protocol, most_bytes)
+
+        answer = await self._edge.answer(hit, body)
+        if answer.body:
+            protocol.response_bytes(answer.status, answer.headers, answer.body)
+        else:
+            protocol.response_empty(answer.status, answer.headers)
+
+
+def _headers(scope: Any) -> list[tuple[str, str | None]]:
+    """All headers; a text that is not printable ASCII is named but cannot be read through this interface."""
+    headers = scope.headers
+    found: list[tuple[str, str | None]] = headers.items()
+    for name in _TEXTS:
+        if name in headers and headers.get(name) is None:
+            found.append((name, None))
+    if scope.authority and "host" not in headers:
+        found.append(("host", scope.authority))
+    return found
+
+
+async def _read_body(protocol: Any, most_bytes: int) -> bytes | None:
+    content = bytearray()
+    try:
+        async for chunk in protocol:
+            content += chunk
+            if len(content) > most_bytes:
+                return None
+    except RuntimeError:  # Granian's ProtocolError and ProtocolClosed
+        raise BadInput("malformed", "the body ended early") from None
+    return bytes(content)

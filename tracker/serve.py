@@ -1,0 +1,114 @@
+"""One tracker process: the edge on Granian, until a signal. Plainly I/O.
+
+Several tracker processes of one installation share the port: on Linux the kernel spreads new connections over them.
+"""
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+import time
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from core.errors import Unavailable
+from core.settings import Settings
+from tracker.app import running
+from tracker.rsgi import RsgiTracker
+from tracker.spool import is_owned, spool_folders
+
+BACKLOG = 2048
+GRACE_S = 3.0
+"""How long requests in flight may take once a stop is asked; with the last sync it stays below five seconds."""
+PORT_TRIES, PORT_PAUSE_S = 5, 0.05
+SWITCH_INTERVAL_S = 0.001
+
+
+def run_tracker(settings: Settings, tracker_id: str) -> None:
+    """Serve on the tracker's host and port until SIGTERM or SIGINT; everything confirmed is on disk when it returns.
+
+    Raises:
+        Unavailable: the port is taken by something else, or another process owns the spool folder: one line says which.
+        SettingsError: the tracker id or a trusted proxy is not usable.
+    """
+    # A reload of the catalogue shares the interpreter with redirects; they should not wait 5 ms for each of its turns.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(serve(settings, tracker_id))
+
+
+async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None = None) -> None:
+    """Serve until ``stop`` is set, or a signal where there is none."""
+    async with running(settings, tracker_id) as tracker:
+        require_port(settings, tracker_id)
+        server = Server(
+            RsgiTracker(tracker.edge, tracker.proxies),
+            address=settings.tracker_host,
+            port=settings.tracker_port,
+            interface=Interfaces.RSGI,
+            backlog=BACKLOG,
+            websockets=False,
+            log_enabled=False,
+        )
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task((stop or _stop_on_signals()).wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        server.stop()
+        await _end(serving)
+
+
+def require_port(settings: Settings, tracker_id: str) -> None:
+    """Refuse a port that another program has; trackers of the same installation share it.
+
+    Raises:
+        Unavailable: in one line, with what to do.
+    """
+    for _ in range(PORT_TRIES):
+        if _bind(settings, shared=_has_siblings(settings, tracker_id)):
+            return
+        time.sleep(PORT_PAUSE_S)  # a sibling that starts at this moment may be asking too
+    where = f"port {settings.tracker_port} on {settings.tracker_host}"
+    raise Unavailable(f"{where} is taken by another program or is not ours to use; choose another with FAIRSHARE_TRACKER_PORT")
+
+
+def _bind(settings: Settings, shared: bool) -> bool:
+    family = socket.AF_INET6 if ":" in settings.tracker_host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            probe.bind((settings.tracker_host, settings.tracker_port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+                return False
+            raise Unavailable(f"cannot listen on {settings.tracker_host}:{settings.tracker_port}: {error.strerror}") from error
+    return True
+
+
+def _has_siblings(settings: Settings, tracker_id: str) -> bool:
+    """True while another tracker of this installation lives: each owns its folder before it takes the port."""
+    return any(folder.name != tracker_id and is_owned(folder) for folder in spool_folders(settings.spool))
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _end(serving: "asyncio.Task[None]") -> None:
+    """Wait for requests in flight; whoever is slower than the grace period was confirmed nothing and may repeat."""
+    done, _ = await asyncio.wait({serving}, timeout=GRACE_S)
+    for task in done:
+        task.result()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
