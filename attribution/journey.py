@@ -104,9 +104,12 @@ class Acquaintances:
         known = self._links(keys)
         return {key: None if known[key].earlier > HUB_NEIGHBOURS else known[key].named + known[key].clicked for key in keys}
 
-    def _links(self, keys: set[str]) -> dict[str, Links]:
+    def make_room(self) -> None:
+        """Forget everything, if it has become too much; never in the middle of a search."""
         if len(self._known) > REMEMBERED_KEYS:
             self._known, self.clicks = {}, {}
+
+    def _links(self, keys: set[str]) -> dict[str, Links]:
         missing = keys - self._known.keys()
         if missing:
             self._known |= self._look_up(missing)
@@ -118,13 +121,13 @@ class Acquaintances:
             bounds = {"earlier_than_ms": self._earlier_than, "most": HUB_NEIGHBOURS}
             for key, earlier, others in self._events.select(NEIGHBOURS, tenant_id=self.tenant_id, keys=part, **bounds):
                 found[key] = Links(earlier, tuple(others))
-        for key, other in self._by_clicks({key for key in keys if found[key].earlier <= HUB_NEIGHBOURS}):
+        for key, other in self._by_clicks(keys, hubs={key for key in keys if found[key].earlier > HUB_NEIGHBOURS}):
             found[key] = msgspec.structs.replace(found[key], clicked=(*found[key].clicked, other))
         return found
 
-    def _by_clicks(self, keys: set[str]) -> Iterator[tuple[str, str]]:
+    def _by_clicks(self, keys: set[str], hubs: set[str]) -> Iterator[tuple[str, str]]:
         """From the visitor only where something else names the click: all others lead nowhere."""
-        visitors = [key.removeprefix(VISITOR) for key in keys if key.startswith(VISITOR)]
+        visitors = [key.removeprefix(VISITOR) for key in keys - hubs if key.startswith(VISITOR)]
         for part in parts_of(visitors):
             for visitor_id, touch_id in self._events.select(LINKED_CLICKS, tenant_id=self.tenant_id, visitors=part):
                 yield visitor_key(visitor_id), click_key(touch_id)
@@ -147,6 +150,7 @@ def find_journeys(events: EventsStore, terms: Terms, orders: Sequence[Order], ac
     Raises:
         Unavailable: the events store cannot answer.
     """
+    acquaintances.make_room()
     persons = find_persons(orders, acquaintances.now)
     touches = _touches(events, terms, orders, persons)
     if touches is None:
@@ -253,22 +257,23 @@ def _touches_of(events: EventsStore, tenant_id: str, wanted: list[Wanted]) -> li
 
 def _journey(order: Order, terms: Terms, person: Person, clicks: dict[str, FoundTouch], visited: list[list[Found]]) -> Journey:
     earliest = order.occurred_at - lookback(policy_for(terms, order))
+    visitors = set(_counted(VISITOR, order, person))
     matches: dict[str, set[Match]] = {}
-    touches: dict[str, FoundTouch] = {}
-    for found in visited:
-        for one in found:
-            touches[one.touch.touch_id] = one.touch
-            matches.setdefault(one.touch.touch_id, set()).add(person.keys[visitor_key(one.touch.visitor_id)])
+    touches = {one.touch.touch_id: one.touch for found in visited for one in found}
+    for touch in touches.values():
+        matches[touch.touch_id] = {person.keys[visitor_key(touch.visitor_id)]}
+    found_in_all = sum(found[0].of for found in visited if found)
     for click_id in _counted(CLICK, order, person):
-        click = clicks.get(click_id)
-        if click is None or (click_id != order.click_id and not earliest <= click.occurred_at <= order.occurred_at):
+        click, named = clicks.get(click_id), click_id == order.click_id
+        in_time = click is not None and earliest <= click.occurred_at <= order.occurred_at
+        if click is None or not (named or in_time):
             continue
         touches[click_id] = click
-        matches.setdefault(click_id, set()).add("click_id" if click_id == order.click_id else person.keys[click_key(click_id)])
+        matches.setdefault(click_id, set()).add("click_id" if named else person.keys[click_key(click_id)])
+        found_in_all += not (in_time and click.visitor_id in visitors)
     kept = _latest(touches.values(), order)
-    beyond = sum(found[0].of - len(found) for found in visited if found) + len(touches) - len(kept)
     candidates = (*(_candidate(touch, matches[touch.touch_id]) for touch in kept), *_coupons(order, terms))
-    return Journey(candidates, beyond, person.cut)
+    return Journey(candidates, found_in_all - len(kept), person.cut)
 
 
 def _counted(prefix: str, order: Order, person: Person) -> list[str]:

@@ -79,9 +79,9 @@ def why(verdict: Verdict, candidate: Candidate, ordered_at: Instant, rule: Touch
 
 def beaten(candidate: Candidate, winner: Candidate) -> tuple[Verdict, str]:
     """Why a candidate that might have earned did not: the class decides, then the later time, then the higher id."""
-    theirs, ours = NOUNS[winner.touch_class][0], NOUNS[candidate.touch_class][0]
+    theirs = NOUNS[winner.touch_class][0]
     if candidate.touch_class != winner.touch_class:
-        return "lower_class", f"The policy puts a {theirs} before a {ours}."
+        return "lower_class", f"The policy puts {NOUNS[winner.touch_class][1]} before {NOUNS[candidate.touch_class][1]}."
     if candidate.occurred_at == winner.occurred_at:
         return "older", f"Another {theirs} at the same millisecond has the higher id, which decides."
     return "older", f"A later {theirs} earns, {span(winner.occurred_at - candidate.occurred_at)} after this one."

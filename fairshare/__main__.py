@@ -91,9 +91,8 @@ def track(
     supervised: Supervised = False,
 ) -> None:
     """Run one tracker process: redirects, pixels, conversions."""
-    from tracker.serve import run_tracker
-
     from fairshare.up import stop_with_supervisor
+    from tracker.serve import run_tracker
 
     if supervised:
         stop_with_supervisor()
@@ -183,7 +182,8 @@ def catalog_import(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE.toml")], data: Data = None, as_json: Json = False
 ) -> None:
     """Add and update what the file names: all of it, or nothing and every error with its line."""
-    from fairshare.catalog import import_as_text, import_catalogue
+    from fairshare.catalog import import_catalogue
+    from fairshare.questions import import_as_text
     from fairshare.stores import migrate_stores, opened_books
 
     settings = settings_of(data)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from core.catalogue import RECORD_KEYS, Catalogue
 from core.catalogue_file import read_catalogue, record_lines, write_catalogue
@@ -28,24 +29,21 @@ def import_catalogue(books: Books, text: str, by: str, at: Instant) -> ImportRep
     What the file leaves out stays as it is. Records may name what the books hold already.
     """
     with books.writing() as connection:
-        held = load_catalogue(connection)
-        catalogue, faults = read_catalogue(text, known=held)
-        faults += [] if faults else _refusals(catalogue, held, text)
-        if faults:
-            return ImportReport(faults=tuple(sorted(faults)))
-        outcomes: dict[str, list[str]] = {"added": [], "changed": [], "unchanged": []}
-        for kind in KINDS.values():
-            for record in getattr(catalogue, kind):
-                outcomes[put(connection, record, by, at)].append(describe(record))
+        return import_into(connection, text, by, at)
+
+
+def import_into(connection: Connection, text: str, by: str, at: Instant) -> ImportReport:
+    """The same inside the caller's transaction. Where there are faults, nothing was written to it."""
+    held = load_catalogue(connection)
+    catalogue, faults = read_catalogue(text, known=held)
+    faults += [] if faults else _refusals(catalogue, held, text)
+    if faults:
+        return ImportReport(faults=tuple(sorted(faults)))
+    outcomes: dict[str, list[str]] = {"added": [], "changed": [], "unchanged": []}
+    for kind in KINDS.values():
+        for record in getattr(catalogue, kind):
+            outcomes[put(connection, record, by, at)].append(describe(record))
     return ImportReport(added=tuple(outcomes["added"]), changed=tuple(outcomes["changed"]), unchanged=tuple(outcomes["unchanged"]))
-
-
-def import_as_text(report: ImportReport, file: str) -> str:
-    """For a terminal: the counts, or every fault as ``FILE line N: what``."""
-    if report.faults:
-        lines = [f"{file} line {fault.line}: {fault.message}" for fault in report.faults]
-        return "\n".join([*lines, f"{len(lines)} faults; nothing was imported"])
-    return f"{len(report.added)} added, {len(report.changed)} changed, {len(report.unchanged)} unchanged"
 
 
 def export_catalogue(books: Books, tenant_id: str | None = None) -> str:

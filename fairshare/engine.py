@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-import msgspec
 import uvicorn
-from attribution.run import run_attribution
-from payouts.accrue import run_accrual
 
+from attribution.run import run_attribution
 from core.clock import system_clock
 from core.settings import Settings
 from fairshare.output import progress, say
-from fairshare.ready import DEMO_FILE
+from fairshare.ready import DemoSheet, write_demo
+from payouts.accrue import run_accrual
 from portal.app import create_app
 from store.books import Books, open_books
 from store.engine_door import open_door
@@ -59,10 +58,11 @@ def prepare_demo(settings: Settings, books: Books, events: EventsStore) -> None:
     from fairshare.demo.load import load_demo  # here, because only the first start needs it
 
     with progress("loading the demo world") as advance:
-        sheet = load_demo(settings, books, events, system_clock, advance)
-    partial = settings.data / f"{DEMO_FILE}.partial"
-    partial.write_bytes(msgspec.json.encode(sheet))
-    partial.replace(settings.data / DEMO_FILE)
+        report = load_demo(settings, books, events, system_clock, advance)
+    if report.state == "not_empty":
+        say("this installation has a catalogue of its own, so the demo world was not loaded")
+        return
+    write_demo(settings.data, DemoSheet(report.link, report.token, report.order, report.sign_ins))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 from attribution.explain import as_json, as_text, explain
 from core.errors import NotFound
 from core.settings import Settings
+from fairshare.catalog import ImportReport
 from fairshare.output import Advance
 from fairshare.stores import opened_books, opened_events
 from payouts.verify import VerifyReport, verify
@@ -38,3 +39,11 @@ def verify_books(settings: Settings, tenant_id: str | None, advance: Advance) ->
     checked = f"{report.entries:,} entries, {report.commissions:,} commissions, {report.batches:,} batches"
     text = f"broken: {report.fault}" if report.fault else f"all is well: {checked}"
     return report, plain, text
+
+
+def import_as_text(report: ImportReport, file: str) -> str:
+    """For a terminal: the counts, or every fault as ``FILE line N: what``."""
+    if report.faults:
+        lines = [f"{file} line {fault.line}: {fault.message}" for fault in report.faults]
+        return "\n".join([*lines, f"{len(lines)} faults; nothing was imported"])
+    return f"{len(report.added)} added, {len(report.changed)} changed, {len(report.unchanged)} unchanged"

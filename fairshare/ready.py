@@ -67,11 +67,14 @@ def as_text(ready: Ready) -> str:
 
 
 def write_ready_file(path: Path, ready: Ready) -> None:
-    """Write the sheet as JSON, whole or not at all: a program that waits for the file never reads half of it."""
+    """Write the sheet as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(ready), indent=2))
-    partial.replace(path)
+    _write_whole(path, ready)
+
+
+def write_demo(data: Path, sheet: DemoSheet) -> None:
+    """Leave the sheet for later starts, beside the installation that it is about."""
+    _write_whole(data / DEMO_FILE, sheet)
 
 
 def read_demo(data: Path) -> DemoSheet | None:
@@ -95,3 +98,11 @@ def ready_of(settings: Settings, demo: DemoSheet | None) -> Ready:
         ),
         sign_ins={role: SignIn(email, password) for role, (email, password) in demo.sign_ins.items()},
     )
+
+
+def _write_whole(path: Path, record: Ready | DemoSheet) -> None:
+    """All of it or nothing: a program that waits for the file never reads half of it. It holds passwords and keys."""
+    partial = path.with_name(path.name + ".partial")
+    partial.touch(mode=0o600)
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
+    partial.replace(path)

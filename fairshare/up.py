@@ -20,6 +20,7 @@ from core.errors import FairshareError
 from core.settings import Settings, environment_of
 from store.installation import lock_data
 
+STDIN = 0
 STOP_WITHIN_S = 4.5
 READY_WITHIN_S = 120.0
 LOCK_PATIENCE_S = 3.0
@@ -141,7 +142,8 @@ def stop_with_supervisor() -> None:
     """In a child: end this process, as by SIGTERM, once the supervisor is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(STDIN, 1024):  # not sys.stdin: a thread inside it would break the interpreter's exit
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="supervisor-watch", daemon=True).start()

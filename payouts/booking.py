@@ -118,22 +118,30 @@ def _rows(
     facts: Facts, posted: Sequence[Commission], card: RateCard | None, as_sold: list[Earning], at_last: list[Earning], now: Instant
 ) -> Iterator[Commission]:
     programme_id = facts.verdict.programme_id
-    before: dict[Key, list[Commission]] = {}
-    for row in posted:
-        before.setdefault((row.programme_id, row.line_id, row.affiliate_id), []).append(row)
     targets = {(programme_id, earning.line_id, earning.affiliate_id) for earning in at_last}
+    before: dict[Key, list[Commission]] = {}
+    newest: dict[Key, int] = {}
+    for place, row in enumerate(posted):
+        key = (row.programme_id, row.line_id, row.affiliate_id)
+        before.setdefault(key, []).append(row)
+        newest[key] = place
+    lost = {key[1]: place for key, place in sorted(newest.items(), key=lambda item: item[1]) if key not in targets}
     for key, rows in before.items():
         if key not in targets and sum(row.amount_minor for row in rows) != 0:
             yield _reversal(facts, rows, now)
     for sold, target in zip(as_sold, at_last, strict=True):
-        rows = before.get((programme_id, target.line_id, target.affiliate_id), [])
-        yield from _line_rows(facts, rows, card, sold, target, now)
+        key = (programme_id, target.line_id, target.affiliate_id)
+        regained = lost.get(target.line_id, -1) > newest.get(key, -1)
+        yield from _line_rows(facts, before.get(key, []), card, sold, target, regained, now)
 
 
 def _line_rows(
-    facts: Facts, rows: Sequence[Commission], card: RateCard | None, sold: Earning, target: Earning, now: Instant
+    facts: Facts, rows: Sequence[Commission], card: RateCard | None, sold: Earning, target: Earning, regained: bool, now: Instant
 ) -> Iterator[Commission]:
-    """A line that was not posted yet shows its sale as sold and its refunds apart, even where they arrived together."""
+    """A line that was not posted yet shows its sale as sold and its refunds apart, even where they arrived together.
+
+    A line that earns nothing gets a row that says so, anew where somebody else had the credit meanwhile (``regained``).
+    """
     posted_minor = sum(row.amount_minor for row in rows)
     standing = posted_minor or sum(row.base_minor for row in rows if row.amount_minor)
     fresh = not rows or (not standing and target.amount_minor)
@@ -146,7 +154,7 @@ def _line_rows(
         base = target.base_minor - sum(row.base_minor for row in rows if row.amount_minor)
         kind = _kind(facts, rows[-1], base)
         yield _row(facts, card, kind, target, base, target.amount_minor - posted_minor, now)
-    elif not rows or (not sold.amount_minor and rows[-1].state == "none" and rows[-1].reason != target.reason):
+    elif target.amount_minor == 0 and (regained or not rows or (rows[-1].state == "none" and rows[-1].reason != target.reason)):
         yield _row(facts, card, "sale", target, target.base_minor, 0, now)
 
 

@@ -50,15 +50,10 @@ def standings(rows: Iterable[Explained]) -> list[Standing]:
     """What each line of an order earns each affiliate now. Rows that later ones made void (credit that went to another,
     "unattributed" before the click arrived) are left out, so that a line that earns nothing has exactly one reason.
     """
-    by_key: dict[tuple[str, str], list[Explained]] = {}
+    lines: dict[str, dict[str, list[Explained]]] = {}
     for row in sorted(rows, key=lambda row: booked_as(row.commission)):
-        by_key.setdefault((row.commission.line_id, row.commission.affiliate_id), []).append(row)
-    found = [_standing(group) for group in by_key.values()]
-    newest = {key: booked_as(group[-1].commission) for key, group in by_key.items()}
-    kept: dict[str, list[Standing]] = {}
-    for one in found:
-        kept.setdefault(one.line_id, []).append(one)
-    return [one for line in kept.values() for one in _in_force(line, newest)]
+        lines.setdefault(row.commission.line_id, {}).setdefault(row.commission.affiliate_id, []).append(row)
+    return [standing for of_line in lines.values() for standing in _in_force(list(of_line.values()))]
 
 
 def odd_orders(connection: Connection, tenant_id: str, limit: int = 100) -> list[Accrual]:
@@ -92,12 +87,11 @@ def _standing(group: Sequence[Explained]) -> Standing:
     return Standing(row.line_id, row.affiliate_id, row.currency, amount, row.rate_card_version, row.rule_id, last.rule, reason)
 
 
-def _in_force(line: Sequence[Standing], newest: dict[tuple[str, str], int]) -> list[Standing]:
-    """Those that earn; else those that the last booking left with a reason."""
-    earning = [one for one in line if one.amount_minor]
+def _in_force(groups: Sequence[Sequence[Explained]]) -> list[Standing]:
+    """Of one line, per affiliate: those that earn; else those that the newest decision left with a reason."""
+    earning = [standing for group in groups if (standing := _standing(group)).amount_minor]
     if earning:
         return earning
-    idle = [one for one in line if one.reason]
-    credited = [one for one in idle if one.affiliate_id]
-    last = max(line, key=lambda one: newest[(one.line_id, one.affiliate_id)])
-    return [one for one in idle if not one.affiliate_id] if not last.affiliate_id else credited
+    newest = max(group[-1].commission.decision_revision for group in groups)
+    idle = [(group[-1].commission.decision_revision, _standing(group)) for group in groups if group[-1].commission.reason]
+    return [standing for revision, standing in idle if revision == newest] or [standing for _, standing in idle]

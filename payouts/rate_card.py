@@ -67,6 +67,8 @@ def price(rule: Rule, lines: Sequence[Line], kept: Sequence[Kept]) -> int:
 
 def spread(amount_minor: int, kept: Sequence[Kept]) -> list[int]:
     """Lay a fixed amount per order over its lines: by remaining net, largest remainder; all zero: the first line left."""
+    if len(kept) == 1:
+        return [amount_minor]
     nets = [one.net_minor for one in kept]
     if not any(nets):
         nets = [0] * len(kept)

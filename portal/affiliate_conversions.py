@@ -51,7 +51,7 @@ class Conversion(msgspec.Struct, frozen=True):
     @property
     def address(self) -> str:
         """Its explanation."""
-        return f"/affiliate/orders/{quote(self.tenant_id)}/{quote(self.order_id, safe='')}"
+        return f"/affiliate/conversions/{quote(self.tenant_id)}/{quote(self.order_id, safe='')}"
 
     @property
     def earned_minor(self) -> dict[str, int]:

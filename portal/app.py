@@ -34,6 +34,7 @@ NAVIGATION: Mapping[Role, tuple[tuple[str, str], ...]] = {
     "analyst": analyst.navigation,
 }
 STATUS: Mapping[type[FairshareError], int] = {BadInput: 422, Conflict: 409, NotAllowed: 403, NotFound: 404, Unavailable: 503}
+CODES = {404: "not_found", 405: "method_not_allowed", 409: "conflict", 413: "too_large", 422: "malformed", 503: "unavailable"}
 ADVICE = {
     403: ("Not allowed", "You are signed in, but this is not yours to do."),
     404: ("Not found", "There is nothing at this address, or it is not yours to see."),
@@ -126,7 +127,7 @@ def error_answer(request: Request, status: int, detail: str, headers: Mapping[st
     """An error as JSON under ``/v1`` and as a page elsewhere."""
     title, advice = ADVICE.get(status, (HTTPStatus(status).phrase, ""))
     if request.url.path.startswith("/v1/"):
-        response: Response = JSONResponse({"error": detail or advice or title}, status)
+        response: Response = api.refuse(status, CODES.get(status, "refused"), detail or advice or title)
     else:
         scope = getattr(request.state, "scope", None)
         response = page(request, scope, "error.html", status=status, title=title, advice=advice, detail=detail)

@@ -3,7 +3,7 @@
 A plot is 1000 units high and ``STEP`` wide per point; the style sheet stretches it to the page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -44,20 +44,25 @@ class Chart(msgspec.Struct, frozen=True):
     ends: tuple[str, ...]
 
 
-def plot(name: str, labels: Sequence[str], values: Sequence[int], shape: str = "line", unit: str = "") -> Plot:
-    """A series of whole numbers from zero up; ``shape`` is ``line`` or ``columns``; ``unit`` is its singular noun."""
+def plot(
+    name: str, labels: Sequence[str], values: Sequence[int], shape: str = "line", unit: str = "", write: Callable[[int], str] = number
+) -> Plot:
+    """A series of whole numbers from zero up.
+
+    ``shape`` is ``line`` or ``columns``; ``unit`` is its singular noun; ``write`` says a value in words (money, for one).
+    """
     assert len(labels) == len(values), "every value has a label"
     top = ceiling(max(values, default=0))
     heights = [value * HEIGHT // top for value in values]
     marks = tuple(
-        Mark(i * STEP, HEIGHT - height, height, label, plural(value, unit) if unit else number(value))
+        Mark(i * STEP, HEIGHT - height, height, label, plural(value, unit) if unit else write(value))
         for i, (label, value, height) in enumerate(zip(labels, values, heights, strict=True))
     )
     points = " ".join(f"{mark.x + STEP // 2},{mark.y}" for mark in marks)
     width = len(values) * STEP
     under = f"M{STEP // 2},{HEIGHT} L{points} L{width - STEP // 2},{HEIGHT} Z" if marks else ""
-    scale = (number(top), number(top // 2) if top % 2 == 0 else "", "0")
-    return Plot(name, shape, width, f"M{points}" if marks else "", under, marks, scale, number(sum(values)))
+    scale = (write(top), write(top // 2), write(0))
+    return Plot(name, shape, width, f"M{points}" if marks else "", under, marks, scale, write(sum(values)))
 
 
 def chart(title: str, labels: Sequence[str], plots: Sequence[Plot]) -> Chart:

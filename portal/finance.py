@@ -17,7 +17,7 @@ from store.accruals import Accrual
 from store.books import Books
 from store.reports import Payee, Release, payees, releases
 
-DAYS_AHEAD = 30
+DAYS_AHEAD = 14
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -37,7 +37,16 @@ async def overview(request: Request, scope: Scope) -> Response:
     to_approve = [row for row in facts.open_batches if row.batch.state == "prepared"]
     to_settle = [row for row in facts.open_batches if row.batch.state == "approved"]
     today = start_of_day(state.clock())
-    return page(request, scope, "finance/overview.html", facts=facts, to_approve=to_approve, to_settle=to_settle, today=today)
+    return page(
+        request,
+        scope,
+        "finance/overview.html",
+        facts=facts,
+        to_approve=to_approve,
+        to_settle=to_settle,
+        today=today,
+        days_ahead=DAYS_AHEAD,
+    )
 
 
 @role("finance")
@@ -48,9 +57,8 @@ async def payable(request: Request, scope: Scope) -> Response:
         request,
         scope,
         "finance/payable.html",
-        rows=rows,
+        groups=[(total, [row for row in rows if row.currency == total.currency]) for total in totals(rows)],
         people=people,
-        totals=totals(rows),
         blocked=[row for row in rows if row.payable_minor > 0 and not has_bank_details(people, row.affiliate_id)],
         carried=[row for row in rows if row.payable_minor < 0],
     )

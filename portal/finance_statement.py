@@ -16,7 +16,7 @@ from store.reports import Payee, payees
 async def statement(request: Request, scope: Scope) -> Response:
     """GET /finance/batches/{batch_id}/statements/{affiliate_id}."""
     found, people = await _own_statement(request, scope)
-    return page(request, scope, "finance/statement.html", statement=found, person=people.get(found.affiliate_id))
+    return page(request, scope, "finance/statement.html", statement=found, payee=people.get(found.affiliate_id))
 
 
 @role("finance")

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from attribution.policy import default_policy, sentences
+from attribution.policy import NOUNS, default_policy, sentences
 from core.catalogue import Catalogue, Policy, Programme, version_at
 from core.scope import Scope
 from portal.forms import Form, read_form
@@ -75,6 +75,7 @@ def _policy_page(
         draft=draft,
         draft_sentences=sentences(draft) if draft else (),
         classes=CLASSES,
+        nouns=NOUNS,
         places=list(PLACES.items()),
         units=[(unit, unit) for unit in HOURS],
     )

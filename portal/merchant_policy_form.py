@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from attribution.policy import NOUNS
 from core.catalogue import TouchWindow
 from core.catalogue_rules import DAYS_LIMIT, HOURS_LIMIT
 from core.credit import TouchClass
@@ -33,10 +34,10 @@ def read_classes(form: Form) -> tuple[TouchWindow, ...]:
         if not place:
             continue
         if place in placed:
-            form.fault(f"place_{touch}", f"The {placed[place].touch} has this place already; each class needs its own.")
+            form.fault(f"place_{touch}", f"The {NOUNS[placed[place].touch][0]} has this place already; each needs its own.")
         placed[place] = TouchWindow(touch, _read_window_hours(form, touch))
     if not placed:
-        form.fault("classes", "Please give at least one class a place: otherwise nothing can ever be credited.")
+        form.fault("classes", "Please give at least one of them a place: otherwise nothing can ever be credited.")
     return tuple(placed[place] for place in sorted(placed))
 
 

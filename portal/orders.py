@@ -27,8 +27,8 @@ from store.catalogue import find
 from store.events import EventsStore, read_query
 
 REFUNDS = read_query(__file__, "order_refunds")
-STRIP_WIDTH = 1000
-STRIP_MARGIN = 20
+STRIP_WIDTH = 640
+STRIP_MARGIN = 16
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -100,12 +100,12 @@ async def order(request: Request, scope: Scope) -> Response:
     """GET /orders/{order_id}: everything about one of the tenant's orders, decided or not."""
     state = request.app.state
     dossier = await run(read_dossier, state.books, state.events, scope.tenant_id, request.path_params["order_id"])
-    return page(request, scope, "orders/order.html", dossier=dossier, stops=stops_of(dossier), own="")
+    return page(request, scope, "orders/order.html", tab=f"/{scope.role}/orders", dossier=dossier, stops=stops_of(dossier))
 
 
 @role("affiliate")
 async def own_order(request: Request, scope: Scope) -> Response:
-    """GET /affiliate/orders/{tenant_id}/{order_id}: the same as far as it is the affiliate's business, others masked."""
+    """GET /affiliate/conversions/{tenant_id}/{order_id}: the same as far as it is the affiliate's business, others masked."""
     state, mine = request.app.state, await joined(request, scope)
     tenant_id, order_id = request.path_params["tenant_id"], request.path_params["order_id"]
     if tenant_id not in mine.tenants:
@@ -208,6 +208,5 @@ def place(at: Instant, first: Instant, last: Instant) -> int:
 
 routes: list[BaseRoute] = [
     Route("/orders/{order_id:path}", order, methods=["GET"]),
-    Route("/affiliate/orders/{tenant_id}/{order_id:path}", own_order, methods=["GET"]),
+    Route("/affiliate/conversions/{tenant_id}/{order_id:path}", own_order, methods=["GET"]),
 ]
-navigation: tuple[tuple[str, str], ...] = ()

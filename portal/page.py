@@ -56,10 +56,11 @@ TEMPLATES.filters |= {
 TEMPLATES.globals |= {"static": static, "plural": words.plural, "ratio": words.ratio, "NOTHING": words.NOTHING}
 
 
-def page(request: Request, scope: Scope | None, template: str, *, status: int = 200, **facts: Any) -> HTMLResponse:
+def page(request: Request, scope: Scope | None, template: str, *, status: int = 200, tab: str = "", **facts: Any) -> HTMLResponse:
     """Render ``templates/<template>`` with ``facts`` and what every page has: navigation, user, notice, CSRF field.
 
-    ``scope`` None is a page for people who are not signed in.
+    ``scope`` None is a page for people who are not signed in. ``tab`` is the address of the tab that the page belongs to,
+    where its own address does not lie under it.
     """
     session = getattr(request.state, "session", None) if scope else None
     tabs = request.app.state.navigation[scope.role] if scope else ()
@@ -68,7 +69,7 @@ def page(request: Request, scope: Scope | None, template: str, *, status: int = 
         "scope": scope,
         "session": session,
         "role_name": ROLE_NAMES[scope.role] if scope else "",
-        "tabs": [(name, path, path == _current(tabs, request.url.path)) for name, path in tabs],
+        "tabs": [(name, path, path == (tab or _current(tabs, request.url.path))) for name, path in tabs],
         "notice": notice,
         "csrf": _csrf_field(getattr(request.state, "csrf", "")),
         "path": request.url.path,
@@ -90,8 +91,8 @@ def redirect(path: str, notice: str = "") -> RedirectResponse:
 
 
 def _current(tabs: tuple[tuple[str, str], ...], path: str) -> str:
-    """The tab that a path lies under: the longest that is the path or a folder above it."""
-    under = [tab for _, tab in tabs if path == tab or path.startswith(tab + "/")]
+    """The tab that a path lies under: the longest that is the path or a folder above it. A role's first page has none below it."""
+    under = [tab for _, tab in tabs if path == tab or (tab.count("/") > 1 and path.startswith(tab + "/"))]
     return max(under, key=len, default="")
 
 

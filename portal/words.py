@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_decimal, get_currency_symbol
 from markupsafe import Markup, escape
 
 from core.clock import Instant, as_datetime, format_instant
@@ -114,9 +114,12 @@ def tone(word: str) -> str:
 
 
 def money(minor: int, currency: str) -> str:
-    """``1230`` of EUR is "€12.30": all decimals of the currency, never rounded."""
-    amount = Decimal(minor).scaleb(-exponent(currency))
-    return format_currency(amount, currency, locale=LOCALE, currency_digits=False, decimal_quantization=False)
+    """``1230`` of EUR is "€12.30": all decimals that the currency has (ISO 4217, not the locale's idea of it), never rounded."""
+    places = exponent(currency)
+    digits = format_decimal(Decimal(abs(minor)).scaleb(-places), "#,##0." + "0" * places if places else "#,##0", LOCALE)
+    symbol = get_currency_symbol(currency, LOCALE)
+    gap = "\N{NO-BREAK SPACE}" if symbol[-1].isalpha() else ""
+    return f"{'-' if minor < 0 else ''}{symbol}{gap}{digits}"
 
 
 def moneys(amounts: Mapping[str, int], none: str = NOTHING) -> list[str]:

@@ -223,4 +223,4 @@ def _is(tenant_id: str, batch_id: str) -> Any:
 
 
 def _batch(row: Any) -> Batch:
-    return msgspec.convert(dict(row._mapping), Batch)
+    return msgspec.convert(dict(zip(_BATCH, row, strict=True)), Batch)

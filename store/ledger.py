@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select
 
 from core.clock import Instant
 from store.schema import batches, commissions, entries, postings
@@ -94,12 +94,6 @@ def tenants_with_money(connection: Connection) -> list[str]:
     """Tenants with anything in the ledger, among commissions or in batches."""
     tables = (entries, postings, commissions, batches)
     return sorted({tenant_id for table in tables for tenant_id in connection.scalars(select(table.c.tenant_id).distinct())})
-
-
-def hold_still(connection: Connection) -> None:
-    """Make a reading transaction see one moment throughout. Its first statement; SQLite does so anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
 def stray_posting(connection: Connection, tenant_id: str) -> tuple[int, int] | None:

@@ -25,6 +25,14 @@ TABLES_WITH_ROWS = Query(
 )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly, once, what this machine could not test: reasons that begin with ``***``."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
+    for reason in sorted({reason for reason in reasons if reason.startswith("***")}):
+        terminalreporter.write_line(f"{reason} ({reasons.count(reason)} tests)", red=True, bold=True)
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """A settable clock, at noon of 21 November 2026: ``clock()`` gives milliseconds, ``clock.advance(ms)`` moves it."""

@@ -1,13 +1,19 @@
 """From a request to a stored fact: hit, event, spool, drain.
 
-The edge (one or more tracker processes, which never open a database on the hot path), in reading order: ``hit`` (a request
-as read), ``destination`` (where a visitor may be sent), ``click`` (hit to answer and touch), ``spool`` (segments on disk),
-``commit`` (many requests, one sync), ``links`` (the catalogue in memory), ``conversion`` (what a conversion may hold),
-``orders`` (its JSON), ``postback`` (its query strings and pixels), ``receipts`` (recorded once, answered alike),
-``counters`` (what was received, recorded and refused), ``edge`` (the one object behind both adapters), ``rsgi`` and
-``asgi`` (the adapters), ``app`` (its composition), ``serve`` (the process).
+The edge, one or more tracker processes that open no database on the hot path. A click, in reading order: ``hit`` (a request
+as read), ``answer`` (what can be said to it), ``destination`` (where a visitor may be sent), ``links`` (the catalogue in
+memory), ``watch`` (which keeps it current), ``click`` (hit to answer and touch), ``spool`` (segments on disk), ``commit``
+(many requests, one sync).
 
-The drain (in the engine process): ``country``, ``device`` and ``traffic`` say where, with what and who; ``enrich`` makes
-rows of events, ``drain`` moves them from segments to the events store, ``conservation`` proves that none is missing,
-``replay`` sends an access log through the front door.
+A conversion: ``fields`` (taken out of a body one by one), ``conversion`` (what all kinds have in common), ``orders`` (the
+typed JSON), ``postback`` (query strings and pixels), ``recording`` (once, under the sender's id), ``confirmation`` (what the
+sender is told).
+
+The whole: ``counters`` and ``health`` (what it says of itself), ``edge`` (the one object that answers everything), ``rsgi``
+and ``asgi`` (its two adapters), ``app`` (its composition), ``serve`` (the process).
+
+The drain, in the engine process: ``country``, ``device`` and ``traffic`` say where, with what and who; ``enrich`` makes rows
+of events, ``manifest`` writes down what a step will insert, ``drain`` moves records from segments to the events store,
+``conservation`` proves that none is missing; ``accesslog`` reads a web server's log and ``replay`` sends it through the front
+door.
 """

@@ -12,7 +12,7 @@ from core.clock import MINUTE, Clock, system_clock
 from core.errors import SettingsError
 from core.ids import is_slug
 from core.settings import Settings, read_settings
-from store.books import open_books
+from store.books import Books, open_books
 from store.installation import installation_secret
 from tracker.asgi import AsgiTracker, Receive, Scope, Send
 from tracker.commit import Durability, GroupCommit, open_spool
@@ -33,6 +33,7 @@ class Running(NamedTuple):
     proxies: Proxies
     spool: GroupCommit
     watch: Watch
+    books: Books
 
 
 @asynccontextmanager
@@ -69,7 +70,7 @@ async def running(
         stack.callback(saving.cancel)
         rules = Rules(cast(Overload, settings.overload), settings.bad_clock_tolerance_minutes * MINUTE, settings.portal)
         edge = Edge(lambda: watch.table, spool, recorder, counters, clock, entropy, rules)
-        yield Running(edge, proxies, spool, watch)
+        yield Running(edge, proxies, spool, watch, books)
 
 
 def asgi_app(tracker_id: str = "a0") -> Callable[[Scope, Receive, Send], Awaitable[None]]:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from core.errors import BadInput
-from tracker.edge import Edge
+from tracker.edge import DRAIN_FACTOR, Edge
 from tracker.hit import Proxies, read_hit
 
 Scope = MutableMapping[str, Any]
@@ -57,13 +57,14 @@ def _headers(raw: list[tuple[bytes, bytes]]) -> list[tuple[str, str | None]]:
 
 
 async def _read_body(receive: Receive, most_bytes: int) -> bytes | None:
-    content = bytearray()
-    while True:
+    content, length, more = bytearray(), 0, True
+    while more and length <= most_bytes * DRAIN_FACTOR:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise BadInput("malformed", "the body ended early")
-        content += message.get("body", b"")
-        if len(content) > most_bytes:
-            return None
-        if not message.get("more_body", False):
-            return bytes(content)
+        chunk = message.get("body", b"")
+        length += len(chunk)
+        if length <= most_bytes:
+            content += chunk
+        more = message.get("more_body", False)
+    return bytes(content) if length <= most_bytes else None

@@ -50,12 +50,12 @@ def answer_click(hit: Hit, code: str, link: LinkEntry | None, now: Instant, entr
     if link is None:
         return not_found(), _touch("click", click_id, code, None, hit, visit, now, flags)
     subs = _subs(hit, flags)
-    target, is_own = _target(hit, link, flags)
+    target = _target(hit, link, flags)
     if target is None:
         flags.append("destination_refused")
         return not_found(), _touch("click", click_id, code, link, hit, visit, now, flags, subs)
     parameter = link.programme.tenant.click_parameter
-    macros = _macros(click_id, link, subs) if is_own else {}
+    macros = _macros(click_id, link, subs) if target.has_macros else {}
     without, location = merge(target, parameter, click_id, _extras(hit.pairs, parameter), macros)
     if len(location) > LOCATION_CHARS:
         flags.append("extras_dropped")
@@ -136,6 +136,8 @@ def _is_navigation(hit: Hit) -> bool:
 
 def _subs(hit: Hit, flags: list[str]) -> tuple[str, ...]:
     """sub1 to sub5 as given, cut to :data:`SUB_CHARS`; empty ones at the end are left out."""
+    if not hit.pairs:
+        return ()
     subs = [""] * len(SUBS)
     for name, value, _ in hit.pairs:
         if name in SUBS and not subs[SUBS.index(name)]:
@@ -147,20 +149,18 @@ def _subs(hit: Hit, flags: list[str]) -> tuple[str, ...]:
     return tuple(subs)
 
 
-def _target(hit: Hit, link: LinkEntry, flags: list[str]) -> tuple[Destination | None, bool]:
-    """Where this click leads, and whether that is the merchant's own URL (whose macros are filled in)."""
+def _target(hit: Hit, link: LinkEntry, flags: list[str]) -> Destination | None:
+    """Where this click leads; a deep link has no macros, whatever braces it holds."""
     programme = link.programme
-    wanted = hit.first("url")
     if link.disabled:
         flags.append("link_disabled")
-        return read_destination(programme.landing_url), True
-    if wanted:
+        return read_destination(programme.landing_url)
+    if wanted := hit.first("url"):
         deep_link = read_deep_link(wanted, programme.hosts, programme.schemes)
-        if deep_link is not None:
-            return deep_link, False
-        flags.append("deep_link_refused")
-        return read_destination(programme.landing_url), True
-    return read_destination(link.destination) or read_destination(programme.landing_url), True
+        if deep_link is None:
+            flags.append("deep_link_refused")
+        return deep_link or read_destination(programme.landing_url)
+    return read_destination(link.destination) or read_destination(programme.landing_url)
 
 
 def _macros(click_id: str, link: LinkEntry, subs: tuple[str, ...]) -> dict[str, str]:

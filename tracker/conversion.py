@@ -12,7 +12,7 @@ import msgspec
 from core.clock import MINUTE, Instant, format_instant, parse_instant
 from core.errors import BadInput, FairshareError
 from core.events import CHANNELS, CustomerStatus, Lead, Order, Refund, Source, encode_event
-from core.identity import KeyKind, customer_key, is_sha256
+from core.identity import KeyKind, customer_key, is_junk, is_sha256
 from core.ids import is_event_id
 from tracker.fields import Fields
 
@@ -162,7 +162,9 @@ def _is_sound(fields: Fields, name: str, kind: KeyKind, value: str) -> bool:
 
 
 def _is_nobody(kind: KeyKind, value: str) -> bool:
-    """Hashes of an empty text, and phone numbers of zeros: every guest of a shop would be the same person."""
+    """What shops send for a guest, hashes of an empty text, phone numbers of zeros: all guests would be one person."""
+    if is_junk(value):
+        return True
     if kind == "phone":
-        return not set(re.findall(r"\d", value)) - {"0"} and bool(re.search(r"\d", value))
+        return set(re.findall(r"\d", value)) == {"0"}
     return kind in ("email_sha256", "phone_sha256") and value.lower() == _SHA256_OF_NOTHING

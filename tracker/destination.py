@@ -5,7 +5,7 @@ and percent-encoded parts (RFC 3986), so that no second parser can read it diffe
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
@@ -43,8 +43,9 @@ class Destination(msgspec.Struct, frozen=True):
     has_macros: bool
 
     @property
-    def origin(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}" if self.port else f"{self.scheme}://{self.host}"
+    def base(self) -> str:
+        """All that comes before the query."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}" if self.port else f"{self.scheme}://{self.host}{self.path}"
 
 
 def read_destination(url: str) -> Destination | None:
@@ -76,7 +77,7 @@ def merge(
     destination: Destination,
     parameter: str,
     click_id: str,
-    extras: Iterable[Pair] = (),
+    extras: Sequence[Pair] = (),
     macros: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
     """The destination with the affiliate's extra parameters: ``(without, with)`` the click id.
@@ -87,11 +88,13 @@ def merge(
     pieces = [piece for name, piece in destination.pieces if name != parameter]
     if destination.has_macros:
         pieces = [_substitute(piece, macros or {}) for piece in pieces]
-    own = {parameter, *(name for name, _ in destination.pieces)}
-    pieces += [_encode(raw) for name, _, raw in extras if name not in own]
-    base, tail = destination.origin + destination.path, "#" + destination.fragment if destination.fragment else ""
-    without = base + "?" + "&".join(pieces) + tail if pieces else base + tail
-    return without, base + "?" + "&".join([*pieces, f"{quote(parameter, safe='')}={click_id}"]) + tail
+    if extras:
+        own = {parameter, *(name for name, _ in destination.pieces)}
+        pieces += [_encode(raw) for name, _, raw in extras if name not in own]
+    base, tail = destination.base, "#" + destination.fragment if destination.fragment else ""
+    query = "&".join(pieces)
+    click = f"{_quoted(parameter)}={click_id}"
+    return (f"{base}?{query}{tail}", f"{base}?{query}&{click}{tail}") if query else (base + tail, f"{base}?{click}{tail}")
 
 
 @lru_cache(maxsize=16_384)
@@ -146,6 +149,11 @@ def _substitute(piece: str, macros: Mapping[str, str]) -> str:
     """Fill in macros, percent-encoded; an unknown one becomes empty."""
     filled = _MACRO.sub(lambda match: quote(macros.get(match[1], ""), safe=""), piece)
     return filled.replace("{", "%7B").replace("}", "%7D")
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def _encode(text: str, query: bool = True, more: str = "") -> str:

@@ -17,7 +17,7 @@ from types import TracebackType
 import msgspec
 
 from core.clock import DAY, HOUR, Clock, Instant, as_datetime
-from core.errors import Unavailable
+from core.errors import InUse, Unavailable
 from core.settings import Settings
 from store.events import EventsStore
 from tracker.country import open_countries
@@ -138,7 +138,7 @@ class Drain:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise Unavailable(f"another drain is at work on {self._spool}; there can be only one") from None
+            raise InUse(f"another drain is at work on {self._spool}; there can be only one") from None
         self._lock = lock
         self._cursors.clear()
 
@@ -160,7 +160,8 @@ class Drain:
         return manifest
 
     def _prepare(self, folder: Path, found: Range) -> Manifest:
-        self._stored_at = max(self._stored_at, self._clock())
+        # Each range has a stored_at of its own: "up to here" then means the same to every reader.
+        self._stored_at = max(self._stored_at + 1, self._clock())
         return enrich_range(folder.name, found, self._stored_at, self._cursor(folder).received_at, self._countries.country_of)
 
     def _store(self, folder: Path, manifest: Manifest) -> DrainReport:
@@ -207,8 +208,10 @@ class Drain:
         """Keep a refused row's whole record in ``bad_rows``."""
         position = block.positions[index]
         _, _, record = next(read_records(folder / manifest.segment, position))
+        # An order whose identity link was refused is stored all the same: conservation must not count it twice.
+        reason = "link_refused" if block.table == "identity_links" else "refused"
         _, _, row = bad_row(
-            folder.name, manifest.segment, position, record, Unusable("refused", why), manifest.received_at, manifest.stored_at
+            folder.name, manifest.segment, position, record, Unusable(reason, why), manifest.received_at, manifest.stored_at
         )
         self._events.insert_json("bad_rows", _encoder.encode(row) + b"\n", f"{block.token}:refused:{index}")
 
@@ -378,7 +381,7 @@ def bad_row(
     Bytes that are no UTF-8 are written ``\\xff``. ``received_at`` stands in where the record does not say its own.
     """
     raw = record.raw if isinstance(record, Damage) else record
-    glimpse = _Glimpse() if isinstance(record, Damage) else _glimpse(raw)  # a damaged tenant id could be anybody's
+    glimpse = Glimpse() if isinstance(record, Damage) else glimpse_of(raw)  # a damaged tenant id could be anybody's
     at = glimpse.received_at or received_at
     row = BadRow(
         glimpse.tenant_id,
@@ -394,17 +397,25 @@ def bad_row(
     return Placed("bad_rows", at, row)
 
 
-class _Glimpse(msgspec.Struct, frozen=True):
+class Glimpse(msgspec.Struct, frozen=True):
+    """What can be told of a record without trusting the rest of it. ``received_at`` 0: it does not say."""
+
+    event: str = ""
+    event_id: str = ""
     tenant_id: str = ""
     received_at: Instant = 0
 
 
-def _glimpse(raw: bytes) -> _Glimpse:
+_decode_glimpse = msgspec.json.Decoder(Glimpse).decode
+
+
+def glimpse_of(payload: bytes) -> Glimpse:
+    """Whose record this is, and when it came; empty where even that cannot be read."""
     try:
-        glimpse = msgspec.json.decode(raw, type=_Glimpse)
+        glimpse = _decode_glimpse(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _Glimpse()
-    return glimpse if 0 <= glimpse.received_at < END_OF_TIME else _Glimpse(glimpse.tenant_id)
+        return Glimpse()
+    return glimpse if 0 <= glimpse.received_at < END_OF_TIME else msgspec.structs.replace(glimpse, received_at=0)
 
 
 @lru_cache(4096)

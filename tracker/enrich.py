@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder(_Touch | _Lead | _Order | _Refund).decode
 
 class Unusable(msgspec.Struct, frozen=True):
     """Why a record cannot become rows. ``reason`` is one of ``damaged``, ``undecodable``, ``unknown_field``,
-    ``out_of_range`` and ``refused`` (by the store)."""
+    ``out_of_range``, ``refused`` (by the store) and ``link_refused`` (the event is stored, one of its identity links is not)."""
 
     reason: str
     detail: str

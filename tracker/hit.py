@@ -43,7 +43,10 @@ class Hit(msgspec.Struct, frozen=True):
 
     def first(self, name: str) -> str:
         """The first value of a query parameter, or empty."""
-        return next((value for key, value, _ in self.pairs if key == name), "")
+        for key, value, _ in self.pairs:
+            if key == name:
+                return value
+        return ""
 
 
 class Proxies:

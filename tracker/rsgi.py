@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.errors import BadInput
-from tracker.edge import Edge
+from tracker.edge import DRAIN_FACTOR, Edge
 from tracker.hit import Proxies, read_hit
 
 _TEXTS = ("user-agent", "referer", "cookie")
@@ -45,12 +45,14 @@ def _headers(scope: Any) -> list[tuple[str, str | None]]:
 
 
 async def _read_body(protocol: Any, most_bytes: int) -> bytes | None:
-    content = bytearray()
+    content, length = bytearray(), 0
     try:
         async for chunk in protocol:
-            content += chunk
-            if len(content) > most_bytes:
-                return None
+            length += len(chunk)
+            if length <= most_bytes:
+                content += chunk
+            elif length > most_bytes * DRAIN_FACTOR:
+                break
     except RuntimeError:  # Granian's ProtocolError and ProtocolClosed
         raise BadInput("malformed", "the body ended early") from None
-    return bytes(content)
+    return bytes(content) if length <= most_bytes else None

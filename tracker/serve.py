@@ -57,7 +57,12 @@ async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None 
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         server.stop()
-        await _end(serving)
+        try:
+            await _end(serving)
+        except RuntimeError as error:
+            if "in use" in str(error):  # between our look and Granian's
+                raise Unavailable(_taken(settings)) from None
+            raise
 
 
 def require_port(settings: Settings, tracker_id: str) -> None:
@@ -70,8 +75,12 @@ def require_port(settings: Settings, tracker_id: str) -> None:
         if _bind(settings, shared=_has_siblings(settings, tracker_id)):
             return
         time.sleep(PORT_PAUSE_S)  # a sibling that starts at this moment may be asking too
+    raise Unavailable(_taken(settings))
+
+
+def _taken(settings: Settings) -> str:
     where = f"port {settings.tracker_port} on {settings.tracker_host}"
-    raise Unavailable(f"{where} is taken by another program or is not ours to use; choose another with FAIRSHARE_TRACKER_PORT")
+    return f"{where} is taken by another program or is not ours to use; choose another with FAIRSHARE_TRACKER_PORT"
 
 
 def _bind(settings: Settings, shared: bool) -> bool:
@@ -104,8 +113,10 @@ def _stop_on_signals() -> asyncio.Event:
 async def _end(serving: "asyncio.Task[None]") -> None:
     """Wait for requests in flight; whoever is slower than the grace period was confirmed nothing and may repeat."""
     done, _ = await asyncio.wait({serving}, timeout=GRACE_S)
-    for task in done:
-        task.result()
+    if done:
+        serving.result()
+    else:  # Granian would report, with a traceback, that nobody waits for its end any more
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -6,6 +6,7 @@ Every scene gets the story, the tenant, its programme and the order's instant, a
 from collections.abc import Callable
 
 from core.clock import DAY, HOUR, MINUTE, Instant
+from core.events import Channel
 from core.ids import event_id
 from fairshare.demo.cast import BAZAAR, COUPONS_OF, EXPIRED, LINKS, PAGES
 from fairshare.demo.people import Person
@@ -35,6 +36,11 @@ def shop(tenant_id: str, programme_id: str) -> str:
     return programme_id if tenant_id == BAZAAR else "web"
 
 
+def channel_of(tenant_id: str) -> Channel:
+    """Where its web orders are placed: a marketplace says so."""
+    return "marketplace" if tenant_id == BAZAAR else "web"
+
+
 def lag(story: Story, longest_days: float = 6) -> int:
     """From a click to its order, in milliseconds: minutes most often, days now and then."""
     return min(round(story.rng.expovariate(1 / (1.3 * DAY))) + MINUTE, round(longest_days * DAY))
@@ -53,13 +59,12 @@ def last_click(story: Story, tenant_id: str, programme_id: str, buyer: Device, a
 def by_click_id(story: Story, tenant_id: str, programme_id: str, at: Instant, test: bool = False) -> None:
     person = customer(story, tenant_id, at)
     click_id = last_click(story, tenant_id, programme_id, person.devices[0], at)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
     story.order(
         tenant_id,
         programme_id,
         at,
         shop(tenant_id, programme_id),
-        channel,  # type: ignore[arg-type]
+        channel_of(tenant_id),
         person,
         ("customer_id", "email") if story.rng.random() < 0.8 else (),
         device=person.devices[0] if story.rng.random() < 0.5 else None,
@@ -75,8 +80,7 @@ def test_order(story: Story, tenant_id: str, programme_id: str, at: Instant) -> 
 def by_visitor(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
     person = customer(story, tenant_id, at)
     last_click(story, tenant_id, programme_id, person.devices[0], at)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
-    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel, person, ("email",), person.devices[0])  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel_of(tenant_id), person, ("email",), person.devices[0])
 
 
 def in_the_app(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
@@ -94,8 +98,7 @@ def across_devices(story: Story, tenant_id: str, programme_id: str, at: Instant)
         story.lead(person, person.devices[0], story.between(at - 2 * HOUR, at - HOUR), "email")
     desktop = device(story.rng, tenant_id, at)
     person.devices.append(desktop)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
-    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel, person, ("email",), desktop)  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel_of(tenant_id), person, ("email",), desktop)
 
 
 def in_store(story: Story, tenant_id: str, programme_id: str, at: Instant, returned_at_once: bool = False) -> None:
@@ -127,9 +130,8 @@ def coupon_against_click(story: Story, tenant_id: str, programme_id: str, at: In
     person = customer(story, tenant_id, at)
     click_id = last_click(story, tenant_id, programme_id, person.devices[0], at)
     code = story.rng.choice(_coupons(story, tenant_id, programme_id, at))
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
     store = shop(tenant_id, programme_id)
-    story.order(tenant_id, programme_id, at, store, channel, person, ("email",), click_id=click_id, coupons=(code,))  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, store, channel_of(tenant_id), person, ("email",), click_id=click_id, coupons=(code,))
 
 
 def by_phone(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
@@ -165,8 +167,7 @@ def tie(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
     second = story.pick(tenant_id, programme_id, clicked_at, not_of=first.link.affiliate_id)
     for chosen in (first, second):
         story.touch(chosen, person.devices[0], clicked_at)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
-    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel, person, ("email",), person.devices[0])  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel_of(tenant_id), person, ("email",), person.devices[0])
 
 
 def late_click(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
@@ -175,9 +176,8 @@ def late_click(story: Story, tenant_id: str, programme_id: str, at: Instant) -> 
     clicked_at = max(at - lag(story, 4), story.origin)
     received_at = at + story.rng.randrange(16 * HOUR, 30 * HOUR)
     click_id = story.touch(story.pick(tenant_id, programme_id, clicked_at), person.devices[0], clicked_at, received_at=received_at)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
     store = shop(tenant_id, programme_id)
-    story.order(tenant_id, programme_id, at, store, channel, person, ("email",), click_id=click_id)  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, store, channel_of(tenant_id), person, ("email",), click_id=click_id)
 
 
 # --- scenes that end in nothing, or in somebody else's credit --------------------------------------------------------
@@ -188,9 +188,8 @@ def too_old(story: Story, tenant_id: str, programme_id: str, at: Instant) -> Non
     person = stranger(story, tenant_id, at)
     clicked_at = story.between(at - 58 * DAY, at - 47 * DAY)
     click_id = story.touch(story.pick(tenant_id, programme_id, clicked_at), person.devices[0], clicked_at)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
     store = shop(tenant_id, programme_id)
-    story.order(tenant_id, programme_id, at, store, channel, person, ("email",), person.devices[0], click_id)  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, store, channel_of(tenant_id), person, ("email",), person.devices[0], click_id)
 
 
 def before_click(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
@@ -207,21 +206,18 @@ def unknown_click(story: Story, tenant_id: str, programme_id: str, at: Instant) 
     person = stranger(story, tenant_id, at)
     minted = event_id(at - 3 * DAY, story.rng.getrandbits(80))
     click_id = minted if story.rng.random() < 0.5 else f"cj_{story.rng.getrandbits(40):010x}"
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
-    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel, person, ("email",), click_id=click_id)  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel_of(tenant_id), person, ("email",), click_id=click_id)
 
 
 def nobody_known(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
-    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel)  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, shop(tenant_id, programme_id), channel_of(tenant_id))
 
 
 def nobody_sent(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:
     """A customer who came alone."""
     person = stranger(story, tenant_id, at)
-    channel = "marketplace" if tenant_id == BAZAAR else "web"
     store = shop(tenant_id, programme_id)
-    story.order(tenant_id, programme_id, at, store, channel, person, ("customer_id", "email"), person.devices[0])  # type: ignore[arg-type]
+    story.order(tenant_id, programme_id, at, store, channel_of(tenant_id), person, ("customer_id", "email"), person.devices[0])
 
 
 def suspended(story: Story, tenant_id: str, programme_id: str, at: Instant) -> None:

@@ -4,6 +4,7 @@ Times are instants between the story's ``origin`` (midnight, ninety days before 
 from one generator, and never looks at the calendar, so that another anchor shifts every time and changes nothing else.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
@@ -34,6 +35,7 @@ class Story:
         self.register = Register(rng, secret)
         self.events: list[Event] = []
         self.machines: set[str] = set()
+        self._refunds: Counter[str] = Counter()
         self._order_numbers = {tenant_id: number for tenant_id, (_, number) in _FIRST_ORDER.items()}
         catalogue = demo_catalogue(anchor)
         self._members: dict[tuple[str, str, str], Membership] = {
@@ -193,7 +195,7 @@ class Story:
         self, order: Order, at: Instant, lines: Sequence[Line] = (), net_minor: int | None = None, part: int = 1, reason: str = "return"
     ) -> None:
         """Take back whole or half lines (``part`` 1 or 2), or an amount, or everything."""
-        number = sum(isinstance(event, Refund) and event.order_id == order.order_id for event in self.events[-50:]) + 1
+        self._refunds[order.order_id] += 1
         received_at = at + self.rng.randrange(200, 4 * SECOND)
         taken = tuple(RefundLine(line.line_id, max(1, line.net_minor // part)) for line in lines)
         self.events.append(
@@ -201,7 +203,7 @@ class Story:
                 event_id=event_id(received_at, self.rng.getrandbits(80)),
                 tenant_id=order.tenant_id,
                 order_id=order.order_id,
-                refund_id=f"R-{order.order_id}-{number}",
+                refund_id=f"R-{order.order_id}-{self._refunds[order.order_id]}",
                 currency=order.currency,
                 occurred_at=at,
                 received_at=received_at,
@@ -227,7 +229,7 @@ class Story:
     def _source(self, channel: Channel) -> Source:
         if channel not in ("web", "email"):
             return "api"
-        return self.rng.choices(("api", "pixel", "postback"), (85, 10, 5))[0]  # type: ignore[return-value]
+        return self.rng.choices(("api", "pixel", "postback"), (85, 10, 5))[0]
 
     def _subs(self, affiliate_id: str, at: Instant) -> tuple[str, ...]:
         week = (at - self.origin) // (7 * DAY) + 1

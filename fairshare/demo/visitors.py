@@ -1,6 +1,8 @@
 """Who comes to the demo's links: devices, addresses, machines, and the hours people keep. Pure."""
 
-from ipaddress import ip_address, ip_network
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import accumulate
 from random import Random
 
 import msgspec
@@ -9,18 +11,21 @@ from core.clock import DAY, HOUR, Instant
 from core.ids import event_id
 from fairshare.demo.cast import BAZAAR, DAYS, NORTH, PAGES
 
+_BLINK = "AppleWebKit/537.36 (KHTML, like Gecko)"
+_WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
 BROWSERS: tuple[tuple[str, int], ...] = (
-    ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/149.0.0.0 Mobile Safari/537.36", 24),
-    ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1", 22),
-    ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/149.0.0.0 Safari/537.36", 18),
-    ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15", 9),
-    ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/149.0.0.0 Safari/537.36 Edg/149.0.0.0", 7),
+    (f"Mozilla/5.0 (Linux; Android 10; K) {_BLINK} Chrome/149.0.0.0 Mobile Safari/537.36", 24),
+    (f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) {_WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", 22),
+    (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_BLINK} Chrome/149.0.0.0 Safari/537.36", 18),
+    (f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {_WEBKIT} Version/18.6 Safari/605.1.15", 9),
+    (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_BLINK} Chrome/149.0.0.0 Safari/537.36 Edg/149.0.0.0", 7),
     ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:151.0) Gecko/20100101 Firefox/151.0", 6),
-    ("Mozilla/5.0 (Linux; Android 16; SAMSUNG SM-S928B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/136.0.0.0 Mobile Safari/537.36", 5),
-    ("Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1", 4),
+    (f"Mozilla/5.0 (Linux; Android 16; SAMSUNG SM-S928B) {_BLINK} SamsungBrowser/28.0 Chrome/136.0.0.0 Mobile Safari/537.36", 5),
+    (f"Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) {_WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1", 4),
     ("Mozilla/5.0 (X11; Linux x86_64; rv:151.0) Gecko/20100101 Firefox/151.0", 3),
-    ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Instagram 391.0.0.0.1", 2),
-)  # fmt: skip
+    (f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) {_WEBKIT} Mobile/15E148 Instagram 391.0.0.0.1", 2),
+)
+"""User agents of people, and how often each comes."""
 MACHINES: tuple[tuple[str, str, int], ...] = (
     ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "66.249.64.0/19", 26),
     ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", "40.77.167.0/24", 18),
@@ -64,8 +69,8 @@ def moment(rng: Random, first_day: float = 0, last_day: float = DAYS) -> Instant
     """An offset from the first day's midnight, in milliseconds, in ``[first_day, last_day)``: busy days and hours come more often."""
     days = range(int(first_day), int(last_day - 1e-9) + 1)
     while True:
-        day = rng.choices(days, [WEEK[day % 7] * (200 + day) for day in days])[0]
-        at = day * DAY + rng.choices(range(24), HOURS)[0] * HOUR + rng.randrange(HOUR)
+        day = rng.choices(days, cum_weights=_busy_days(days))[0]
+        at = day * DAY + rng.choices(range(24), cum_weights=_BUSY_HOURS)[0] * HOUR + rng.randrange(HOUR)
         if first_day * DAY <= at < last_day * DAY:
             return at
 
@@ -73,19 +78,33 @@ def moment(rng: Random, first_day: float = 0, last_day: float = DAYS) -> Instant
 def device(rng: Random, tenant_id: str, first_seen: Instant) -> Device:
     """A new browser from the tenant's audience, its visitor id minted at ``first_seen``."""
     audience = AUDIENCES[tenant_id]
-    country = rng.choices(list(audience), list(audience.values()))[0]
-    user_agent = rng.choices([agent for agent, _ in BROWSERS], [weight for _, weight in BROWSERS])[0]
+    country = rng.choices(tuple(audience), tuple(audience.values()))[0]
+    user_agent = rng.choices(BROWSERS, cum_weights=_COMMON_BROWSERS)[0][0]
     return Device(event_id(first_seen, rng.getrandbits(80)), user_agent, address(rng, rng.choice(NETWORKS[country])))
 
 
 def machine(rng: Random) -> Device:
     """A program that opens a link. It keeps no cookie, so it has no visitor id."""
-    user_agent, network, _ = rng.choices(MACHINES, [weight for _, _, weight in MACHINES])[0]
+    user_agent, network, _ = rng.choices(MACHINES, cum_weights=_COMMON_MACHINES)[0]
     return Device("", user_agent, address(rng, network))
 
 
 def address(rng: Random, network: str) -> str:
-    """Any address of a network. In IPv6 networks the lower half varies within few bits, as of homes."""
-    net = ip_network(network)
-    room = net.max_prefixlen - net.prefixlen
-    return str(ip_address(int(net.network_address) + rng.getrandbits(room)))
+    """Any address of a network."""
+    net = _network(network)
+    return str(ip_address(int(net.network_address) + rng.getrandbits(net.max_prefixlen - net.prefixlen)))
+
+
+_BUSY_HOURS = tuple(accumulate(HOURS))
+_COMMON_BROWSERS = tuple(accumulate(weight for _, weight in BROWSERS))
+_COMMON_MACHINES = tuple(accumulate(weight for _, _, weight in MACHINES))
+
+
+@cache
+def _busy_days(days: range) -> tuple[int, ...]:
+    return tuple(accumulate(WEEK[day % 7] * (200 + day) for day in days))
+
+
+@cache
+def _network(text: str) -> IPv4Network | IPv6Network:
+    return ip_network(text)

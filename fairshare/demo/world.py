@@ -9,10 +9,10 @@ from core.catalogue import Catalogue
 from core.clock import DAY, HOUR, MINUTE, Instant, start_of_day
 from core.events import Event, Order, Touch
 from fairshare.demo import scenes
-from fairshare.demo.cast import BAZAAR, JONAS_SUSPENDED, LEO_JOINED, DAYS, LINKS, NORTH, PAGES, DemoLink, demo_catalogue
+from fairshare.demo.cast import BAZAAR, DAYS, JONAS_SUSPENDED, LEO_JOINED, LINKS, NORTH, PAGES, DemoLink, demo_catalogue
 from fairshare.demo.scenes import Scene
 from fairshare.demo.story import Story
-from fairshare.demo.visitors import device, machine, moment
+from fairshare.demo.visitors import Device, device, machine, moment
 
 SEED = 20_261_121
 CLICKS = 20_000
@@ -23,7 +23,7 @@ ORPHANS = 60
 REFUNDED = 0.1
 """The share of orders of which something comes back."""
 
-FIRST_BOOKING, SECOND_BOOKING = 50.25, 78.25
+FIRST_BOOKING, SECOND_BOOKING = 66.25, 83.25
 """Days after the beginning on which the demo's finance people booked and paid; the third time is the end."""
 _LATE = DAYS - 1.3
 """Nothing that is reported a day later may begin after this day."""
@@ -75,6 +75,7 @@ def build_world(anchor: Instant, secret: bytes, seed: int = SEED) -> World:
     """The demo world that ends at ``anchor`` (midnight UTC). ``secret`` keys the hashes of customers' identifiers."""
     assert anchor == start_of_day(anchor), "the anchor is a midnight"
     story = Story(Random(seed), anchor, secret)
+    _known_customer(story)
     for at, scene, tenant_id, programme_id in _orders(story):
         scene(story, tenant_id, programme_id, at)
     _refund_some(story)
@@ -94,6 +95,18 @@ def _orders(story: Story) -> list[tuple[Instant, Scene, str, str]]:
                 at = story.origin + moment(story.rng, first_day, min(last_day, DAYS - 0.1))
                 drawn.append((at, scene, tenant_id, programmes[number % len(programmes)]))
     return sorted(drawn, key=lambda one: one[0])
+
+
+def _known_customer(story: Story) -> None:
+    """North's first customer, who buys nothing in the story: the order that a newcomer posts will name their loyalty card.
+
+    Anna sent them first and Ben last, so that the order's explanation has something to weigh.
+    """
+    person = story.register.add(NORTH, story.origin)
+    links = {one.link.code: one for one in LINKS}
+    click_id = story.touch(links["anna-shoes"], person.devices[0], story.end - 4 * DAY)
+    story.lead(person, person.devices[0], story.end - 4 * DAY + HOUR, "loyalty_id", "email", click_id=click_id, name="loyalty")
+    story.touch(links["ben-north"], person.devices[0], story.end - DAY)
 
 
 def _refund_some(story: Story) -> None:
@@ -137,11 +150,13 @@ def _noise(story: Story) -> None:
     for _ in range(ORPHANS):
         at = story.origin + moment(story.rng, 0, DAYS - 0.1)
         story.orphan(device(story.rng, NORTH, at), at)
+    lookers: list[tuple[str, Device, Instant]] = []
     left = CLICKS - clicks - MACHINE_CLICKS - ORPHANS
     assert left > 0, "the orders' own clicks leave room for others"
     while left:
-        left -= _visit(story, left)
-    _sign_ups(story)
+        left -= _visit(story, left, lookers)
+    for tenant_id, browser, came_at in story.rng.sample(lookers, SIGN_UPS):
+        _sign_up(story, tenant_id, browser, came_at)
 
 
 def _machine_click(story: Story, number: int) -> None:
@@ -156,7 +171,7 @@ def _machine_click(story: Story, number: int) -> None:
         story.touch(chosen, device(story.rng, chosen.link.tenant_id, at), at, flags=flags, is_machine=True)
 
 
-def _visit(story: Story, most: int) -> int:
+def _visit(story: Story, most: int, lookers: list[tuple[str, Device, Instant]]) -> int:
     """One to four clicks of one browser, within two days; returns how many."""
     at = story.origin + moment(story.rng, 0, DAYS - 0.1)
     chosen = _any_link(story, at)
@@ -165,22 +180,23 @@ def _visit(story: Story, most: int) -> int:
     for number in range(count):
         clicked_at = min(at + number * story.rng.randrange(MINUTE, 16 * HOUR), story.end - 1)
         story.touch(chosen if story.rng.random() < 0.7 else _any_link(story, clicked_at), browser, clicked_at)
+    lookers.append((chosen.link.tenant_id, browser, at))
     return count
 
 
-def _sign_ups(story: Story) -> None:
-    """Accounts of people who came by a link and have not bought anything yet."""
-    people = [event for event in story.events if isinstance(event, Touch) and event.kind == "click" and event.visitor_id and event.tenant_id]
-    for touch in story.rng.sample(people, SIGN_UPS):
-        at = min(touch.received_at + story.rng.randrange(MINUTE, HOUR), story.end - 1)
-        person = story.register.add(touch.tenant_id, at)
-        story.lead(person, person.devices[0], at, "email", click_id=touch.event_id, name="newsletter")
+def _sign_up(story: Story, tenant_id: str, browser: Device, came_at: Instant) -> None:
+    """Somebody who came by a link leaves an address, and has not bought anything yet."""
+    at = min(came_at + story.rng.randrange(MINUTE, HOUR), story.end - 1)
+    story.lead(story.register.add(tenant_id, at), browser, at, "email", name="newsletter")
 
 
 def _any_link(story: Story, at: Instant) -> DemoLink:
     """Any link that existed at ``at``, disabled and suspended ones too, popular ones more often."""
-    started = [one for one in LINKS if one.link.affiliate_id != "leo" or at >= story.origin + (DAYS - LEO_JOINED) * DAY]
-    return story.rng.choices(started, [one.weight for one in started])[0]
+    links = LINKS if at >= story.origin + (DAYS - LEO_JOINED) * DAY else _BEFORE_LEO
+    return story.rng.choices(links, [one.weight for one in links])[0]
+
+
+_BEFORE_LEO = tuple(one for one in LINKS if one.link.affiliate_id != "leo")
 
 
 assert sum(count for casts in PLAN.values() for _, count, _, _ in casts) == 1_200, "the plan plays 1,200 orders"

@@ -1,51 +1,50 @@
 """Short ways to say what happened: touches, orders and leads of the cast, and the stores that hold them.
 
-North is a web shop with two affiliates, Anna and Ben; South is another merchant. Ids hold their time, as real ones do.
+North is a web shop with two affiliates, Anna and Ben; South is another merchant, with Charlie. Ids hold their time, as
+real ones do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
 import msgspec
+from sqlalchemy import delete
 
-from core.catalogue import Affiliate, Coupon, Link, Membership, Policy, Programme, Tenant
-from core.clock import DAY, HOUR, Instant, parse_instant
+from core.catalogue import Affiliate, Coupon, Membership, Policy, Programme, Tenant
+from core.clock import DAY, Instant, parse_instant
+from core.credit import Candidate, Decision
 from core.events import Event, Lead, Line, Order, Touch, TouchKind
 from core.ids import event_id
 from store.books import Books
 from store.catalogue import put
-from store.events import EventsStore
+from store.events import EventsStore, Query
+from store.schema import cursors
 from tracker.enrich import TABLES, rows
 
 NOON = parse_instant("2026-03-01T12:00:00Z")
 """When the orders of these tests are placed, unless they say otherwise."""
 LONG_AGO = NOON - 400 * DAY
+STORED = NOON + DAY
+"""When the facts of these tests are stored, unless they say otherwise."""
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 
+# --- facts -----------------------------------------------------------------------------------------------------------
+
+
 def id_of(name: str, at: Instant) -> str:
-    """The same name at the same time is the same id; of two names the higher does not follow."""
+    """The same name at the same time gives the same id."""
     return event_id(at, int.from_bytes(sha256(name.encode()).digest()[:10], "big"))
 
 
 def click(name: str, affiliate: str, at: Instant, visitor: str = "", kind: TouchKind = "click", **more: Any) -> Touch:
-    """A click; ``name`` tells several apart."""
+    """A person's click on a link of north; ``name`` tells several apart."""
     fields: dict[str, Any] = {"tenant_id": "north", "programme_id": "main", "link_code": f"{affiliate}-link", "user_agent": PERSON}
-    return Touch(
-        **fields
-        | {
-            "event_id": id_of(name, at),
-            "kind": kind,
-            "affiliate_id": affiliate,
-            "occurred_at": at,
-            "received_at": at,
-            "visitor_id": visitor,
-        }
-        | more
-    )
+    facts = {"event_id": id_of(name, at), "kind": kind, "affiliate_id": affiliate, "visitor_id": visitor}
+    return Touch(**fields | facts | {"occurred_at": at, "received_at": at} | more)
 
 
 def view(name: str, affiliate: str, at: Instant, visitor: str = "", **more: Any) -> Touch:
@@ -60,41 +59,86 @@ def order(order_id: str = "O-1", at: Instant = NOON, **more: Any) -> Order:
 
 
 def lead(lead_id: str, at: Instant, **more: Any) -> Lead:
+    """A sign-up at north."""
     fields: dict[str, Any] = {"tenant_id": "north", "name": "sign-up"}
     return Lead(**fields | {"event_id": id_of(lead_id, at), "lead_id": lead_id, "occurred_at": at, "received_at": at} | more)
 
 
-def member(
-    affiliate: str, tenant: str = "north", programme: str = "main", since: Instant = LONG_AGO, until: Instant | None = None
-) -> Membership:
+def candidate(touch_id: str, affiliate: str, at: Instant, touch_class: str = "click", **more: Any) -> Candidate:
+    """A touch of north's programme, found by its visitor."""
+    fields: dict[str, Any] = {"programme_id": "main", "matches": ("visitor",)}
+    return Candidate(**fields | {"touch_id": touch_id, "touch_class": touch_class, "affiliate_id": affiliate, "occurred_at": at} | more)
+
+
+# --- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+def member(affiliate: str, tenant: str = "north", since: Instant = LONG_AGO, until: Instant | None = None) -> Membership:
+    """Approved at ``since``, suspended at ``until``."""
     status = "approved" if until is None else "suspended"
-    return Membership(tenant, programme, affiliate, status, applied_at=since, approved_at=since, suspended_at=until)
+    return Membership(tenant, "main", affiliate, status, applied_at=since, approved_at=since, suspended_at=until)
 
 
-def write_catalogue(books: Books, *more: Coupon | Policy | Membership | Programme | Link) -> None:
-    """North with Anna and Ben, South with Charlie, one programme each; and whatever else is given."""
-    cast = {"anna": "north", "ben": "north", "charlie": "south"}
-    tenants = [Tenant(tenant, tenant.title(), "EUR") for tenant in ("north", "south")]
-    programmes = [Programme(tenant, "main", "Main", f"https://{tenant}.example/") for tenant in ("north", "south")]
-    affiliates = [Affiliate(name, name.title(), f"{name}@blog.example") for name in cast]
-    with books.writing() as connection:
-        for record in (*tenants, *programmes, *affiliates, *(member(name, tenant) for name, tenant in cast.items()), *more):
-            put(connection, record, "test", NOON)
-
-
-def change_catalogue(books: Books, *records: Coupon | Policy | Membership | Programme) -> None:
+def put_all(books: Books, *records: Tenant | Affiliate | Coupon | Policy | Membership | Programme) -> None:
     with books.writing() as connection:
         for record in records:
             put(connection, record, "test", NOON)
 
 
-def store(events: EventsStore, happened: Iterable[Event], at: Instant) -> None:
-    """Store events as the drain does: rows by table, links before orders, everything stored at ``at``."""
+def open_shops(books: Books) -> None:
+    """North with Anna and Ben, South with Charlie, one programme each, no policy but the default."""
+    cast = {"anna": "north", "ben": "north", "charlie": "south"}
+    put_all(books, *(Tenant(tenant, tenant.title(), "EUR") for tenant in ("north", "south")))
+    put_all(books, *(Programme(tenant, "main", "Main", f"https://{tenant}.example/") for tenant in ("north", "south")))
+    put_all(books, *(Affiliate(name, name.title(), f"{name}@blog.example") for name in cast))
+    put_all(books, *(member(name, tenant) for name, tenant in cast.items()))
+
+
+# --- the stores ------------------------------------------------------------------------------------------------------
+
+
+def store(events: EventsStore, happened: Iterable[Event], at: Instant = STORED) -> None:
+    """Store facts as the drain does: links before orders, a block for each month, all stored at ``at``."""
     placed = [row for event in happened for row in rows(event, at, lambda _address: "")]
     for table in TABLES:
-        lines = [msgspec.json.encode(one.row) for one in placed if one.table == table]
-        if lines:
+        months: dict[int, list[bytes]] = {}
+        for one in placed:
+            if one.table == table:
+                months.setdefault(one.at // (28 * DAY), []).append(msgspec.json.encode(one.row))
+        for lines in months.values():
             events.insert_json(table, b"\n".join(lines), sha256(b"\n".join(lines)).hexdigest())
 
 
-__all__ = ["CRAWLER", "DAY", "HOUR", "NOON", "PERSON"]
+def forget_all(events: EventsStore, books: Books) -> None:
+    """Empty the events store and the cursors; the catalogue stays."""
+    for table in ("touches", "orders", "leads", "identity_links", "decisions"):
+        events.command(f"TRUNCATE TABLE {table}")
+    with books.writing() as connection:
+        connection.execute(delete(cursors))
+
+
+IN_FORCE = Query(
+    "in_force",
+    "SELECT tenant_id, order_id, result, `credits.affiliate_id`, `credits.touch_id`, policy_version, revision FROM decisions "
+    "ORDER BY tenant_id, order_id, revision DESC LIMIT 1 BY tenant_id, order_id",
+)
+
+
+def decided(events: EventsStore) -> dict[str, tuple[str, str]]:
+    """What is in force: order → (result, the credited affiliate)."""
+    return {row[1]: (row[2], "".join(row[3])) for row in events.select(IN_FORCE)}
+
+
+def decided_fully(events: EventsStore, tenant: str | None = None) -> list[Sequence[Any]]:
+    """What is in force in full, except how often it was revised."""
+    return [row[:-1] for row in events.select(IN_FORCE) if tenant in (None, row[0])]
+
+
+def revisions(events: EventsStore) -> dict[str, int]:
+    """The revision in force of each order."""
+    return {row[1]: row[6] for row in events.select(IN_FORCE)}
+
+
+def winner(decision: Decision) -> str | None:
+    """The touch that earns."""
+    return decision.credits[0].touch_id if decision.credits else None

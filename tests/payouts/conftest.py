@@ -99,7 +99,12 @@ class World:
         return order
 
     def decide(
-        self, order_id: str, *affiliates: str, shares: Mapping[str, Fraction] | None = None, tenant_id: str = NORTH, programme_id: str = "main"
+        self,
+        order_id: str,
+        *affiliates: str,
+        shares: Mapping[str, Fraction] | None = None,
+        tenant_id: str = NORTH,
+        programme_id: str = "main",
     ) -> Verdict:
         """The next revision: equal shares for the named affiliates, or the given ones; nobody: unattributed."""
         shares = shares or {name: Fraction(1, len(affiliates)) for name in affiliates}

@@ -339,7 +339,9 @@ def test_a_decision_that_changes_nothing_books_nothing(world):
 def test_an_order_that_moves_to_another_programme_is_reversed_in_the_first(world):
     from core.catalogue import Programme
 
-    world.put(Programme(NORTH, "other", "Other", "https://other.example/"), RateCard(NORTH, "other", 7, 0, 10, (Rule("half", percent_bps=5_000),)))
+    world.put(
+        Programme(NORTH, "other", "Other", "https://other.example/"), RateCard(NORTH, "other", 7, 0, 10, (Rule("half", percent_bps=5_000),))
+    )
     world.sell("A-1", "anna")
     world.accrue()
     world.decide("A-1", "anna", programme_id="other")

@@ -1,6 +1,7 @@
 """Who earns which part, and who loses which part in a refund."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,10 @@ def test_two_touches_of_one_affiliate_are_split_apart_and_summed():
 
     sold, _ = earnings([Line("1", 1)], [ALL], credits, [(Kept(1),)])
 
-    assert [(one.affiliate_id, one.touch_id, one.amount_minor, one.reason) for one in sold] == [("anna", "t1", 1, ""), ("ben", "t2", 0, "zero_base")]
+    assert [(one.affiliate_id, one.touch_id, one.amount_minor, one.reason) for one in sold] == [
+        ("anna", "t1", 1, ""),
+        ("ben", "t2", 0, "zero_base"),
+    ]
 
 
 def test_fixed_per_order_moves_to_the_lines_that_are_left_and_nobodys_part_changes():
@@ -92,7 +96,7 @@ def test_a_refund_raises_nobody_ends_in_exact_zeros_and_keeps_the_rules_total(ca
 
     history = [columns(order.lines, matched, shares, steps[: count + 1])[1] for count in range(len(steps))]
 
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         assert all(0 <= new <= old for old, new in zip(before, after, strict=True))
     for step, amounts in zip(steps, history, strict=True):
         by_rule = [price(rule, [order.lines[i] for i in indexes], [step[i] for i in indexes]) for rule, indexes in pools(matched)]

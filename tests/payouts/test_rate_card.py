@@ -129,13 +129,21 @@ def test_a_line_without_value_has_a_zero_base():
 @pytest.mark.parametrize(
     ("rule", "currency", "text"),
     [
-        (Rule("r", percent_bps=800, categories=("Shoes",), customer_status="new"), "EUR", "Shoes pay 8 % of the net price for new customers"),
+        (
+            Rule("r", percent_bps=800, categories=("Shoes",), customer_status="new"),
+            "EUR",
+            "Shoes pay 8 % of the net price for new customers",
+        ),
         (Rule("r", fixed_minor=250, per="unit", skus=("A-1",)), "EUR", "SKU A-1 pays 2.50 EUR per unit"),
         (Rule("r", percent_bps=825), "EUR", "Everything pays 8.25 % of the net price"),
         (Rule("r", percent_bps=10), "EUR", "Everything pays 0.1 % of the net price"),
         (Rule("r", percent_bps=1000), "EUR", "Everything pays 10 % of the net price"),
         (Rule("r", fixed_minor=500, per="order"), "EUR", "Every order pays 5.00 EUR"),
-        (Rule("r", fixed_minor=500, per="order", categories=("bags", "hats", "shoes")), "JPY", "Bags, hats and shoes pay 500 JPY per order"),
+        (
+            Rule("r", fixed_minor=500, per="order", categories=("bags", "hats", "shoes")),
+            "JPY",
+            "Bags, hats and shoes pay 500 JPY per order",
+        ),
         (Rule("r", fixed_minor=1500, skus=("A", "B"), categories=("x",)), "BHD", "SKUs A and B in x pay 1.500 BHD per line"),
         (Rule("r", percent_bps=0, categories=("gift cards",)), "EUR", "Gift cards pay nothing"),
         (Rule("r", percent_bps=0, customer_status="returning"), "EUR", "Everything pays nothing for returning customers"),

@@ -45,7 +45,7 @@ def test_every_fault_at_once():
     _, faults = read(**click("0"), place_impression="1", window_impression="a day", unit_impression="years", place_coupon="4")
 
     assert set(faults) == {"window_click", "place_impression", "window_impression", "unit_impression", "place_coupon"}
-    assert faults["place_impression"] == "The click has this place already; each class needs its own."
+    assert faults["place_impression"] == "The click has this place already; each needs its own."
 
 
 @pytest.mark.parametrize(("window", "unit"), [("3650", "days"), ("87600", "hours"), ("1", "hours")])

@@ -14,7 +14,7 @@ def fairshare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
     installation = fresh(tmp_path_factory.mktemp("route") / "var")
     installation.start()
     yield installation
-    installation.stop()
+    installation.close()
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def stopped(tmp_path: Path) -> Iterator[Installation]:
     """An installation of the test's own, with the cast, not started."""
     installation = fresh(tmp_path / "var")
     yield installation
-    installation.stop()
+    installation.close()
 
 
 def fresh(data: Path) -> Installation:

@@ -18,6 +18,8 @@ from core.catalogue import Catalogue
 from core.catalogue_file import write_catalogue
 from tests.route.cast import PASSWORD, TOKENS
 
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -43,6 +45,7 @@ class Installation:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("FAIRSHARE_")} | environment
         self.http = httpx.Client(timeout=10, follow_redirects=False)
         self._up: subprocess.Popen[str] | None = None
+        self._visitors: list[Visitor] = []
         self.ready: dict[str, Any] = {}
 
     # --- commands and processes
@@ -101,8 +104,7 @@ class Installation:
     # --- the tracker
 
     def click(self, code: str, **headers: str) -> httpx.Response:
-        agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
-        return self.http.get(f"{self.ready['tracker']}/c/{code}", headers={"User-Agent": agent} | headers)
+        return self.http.get(f"{self.ready['tracker']}/c/{code}", headers={"User-Agent": AGENT} | headers)
 
     def post(self, path: str, body: dict[str, Any] | str, tenant: str = "north") -> httpx.Response:
         content = body if isinstance(body, str) else json.dumps(body)
@@ -126,7 +128,15 @@ class Installation:
         return wait_for(f"a decision on {order_id}", look, within_s)
 
     def sign_in(self, email: str, password: str = PASSWORD) -> "Visitor":
-        return Visitor(self.ready["portal"], email, password)
+        """A person at the portal; signed out, so to speak, when the installation is closed."""
+        self._visitors.append(Visitor(self.ready["portal"], email, password))
+        return self._visitors[-1]
+
+    def close(self) -> None:
+        """Stop what runs and hang up."""
+        self.stop()
+        for client in (self.http, *(visitor.http for visitor in self._visitors)):
+            client.close()
 
 
 def click_id(answer: httpx.Response) -> str:
@@ -148,7 +158,7 @@ class Visitor:
         """Fill in the form of ``page`` whose action is ``action`` (by default the page's own) and send it."""
         html = self.http.get(page).text
         target = action or page
-        for form in re.findall(r"<form\b.*?</form>", html, re.S):
+        for form in re.findall(r'<form\b[^>]*method="post".*?</form>', html, re.S):
             found = re.search(r'action="([^"]*)"', form)
             if (found[1] if found else page) == target:
                 hidden = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"', form))

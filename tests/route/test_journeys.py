@@ -8,7 +8,7 @@ import httpx
 from core.clock import HOUR, MINUTE, format_instant, system_clock
 from core.events import Touch, encode_event
 from core.ids import mint
-from tests.route.installation import Installation, click_id, wait_for
+from tests.route.installation import AGENT, Installation, click_id, wait_for
 
 
 def order(order_id: str, net: str = "100.00", **more: object) -> dict[str, object]:
@@ -60,7 +60,7 @@ def test_an_order_that_came_before_its_click_is_decided_again(fairshare: Install
     assert fairshare.decided("J-5")["result"] == "unknown_click_id"
 
     # A tracker that was cut off for an hour delivers its spool.
-    touch = Touch(late, "click", "north", "main", "bert", "bert-north", now - HOUR, now - HOUR, user_agent="Mozilla/5.0 Firefox/140.0")
+    touch = Touch(late, "click", "north", "main", "bert", "bert-north", now - HOUR, now - HOUR, user_agent=AGENT)
     record = encode_event(touch)
     folder = fairshare.data / "spool" / "cut-off"
     folder.mkdir(parents=True)

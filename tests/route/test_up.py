@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.route.installation import Installation, Visitor, free_port, wait_for
+from tests.route.installation import AGENT, Installation, Visitor, free_port, wait_for
 
 
 def test_the_newcomers_first_minutes(tmp_path: Path) -> None:
@@ -20,34 +20,37 @@ def test_the_newcomers_first_minutes(tmp_path: Path) -> None:
     ready_after = time.monotonic() - began
     try:
         assert set(ready["sign_ins"]) >= {"affiliate", "merchant", "finance", "analyst"}
-        affiliate = _signed_in(ready, "affiliate")
+        affiliate = _signed_in(fairshare, "affiliate")
         before = affiliate.get("/affiliate").text
 
-        clicked = httpx.get(ready["example_link"], headers={"User-Agent": "Mozilla/5.0 Firefox/140.0"})
+        clicked = httpx.get(ready["example_link"], headers={"User-Agent": AGENT})
         assert clicked.status_code == 302
         wait_for("the click in the portal", lambda: affiliate.get("/affiliate").text != before, 2)
 
         example = ready["example_order"]
         posted = httpx.post(example["url"], json=example["body"], headers=example["headers"])
         assert posted.status_code in (200, 202), posted.text
-        merchant = _signed_in(ready, "merchant")
+        merchant = _signed_in(fairshare, "merchant")
         page = wait_for("the explained sale", lambda: _credited(merchant, example["body"]["order_id"]), 5)
         assert "winner" in page.lower() or "earns" in page.lower()
     finally:
         stopped_after = fairshare.stop()
+        fairshare.close()
     assert stopped_after < 5.5
     assert ready_after < 60, "far beyond the 20 s that are promised on an idle machine"
 
     again = Installation(tmp_path / "var").start(demo=True)
     try:
-        page = _signed_in(again.ready, "merchant").get(f"/orders/{example['body']['order_id']}")
+        page = _signed_in(again, "merchant").get(f"/orders/{example['body']['order_id']}")
         assert page.status_code == 200, "the order was lost over a restart"
     finally:
         again.stop(signal.SIGTERM)
+        again.close()
 
 
-def _signed_in(ready: dict[str, dict[str, dict[str, str]]], role: str) -> Visitor:
-    return Visitor(str(ready["portal"]), ready["sign_ins"][role]["email"], ready["sign_ins"][role]["password"])
+def _signed_in(fairshare: Installation, role: str) -> Visitor:
+    sign_in = fairshare.ready["sign_ins"][role]
+    return fairshare.sign_in(sign_in["email"], sign_in["password"])
 
 
 def _credited(merchant: Visitor, order_id: str) -> str | None:

@@ -50,11 +50,16 @@ API_KEYS = (
 )
 
 
-@pytest.fixture
-def table() -> LinkTable:
-    """The small catalogue as the hot path sees it: links ``spring``, ``macro``, ``closed`` of North, ``novel`` of South."""
+@pytest.fixture(scope="session")
+def whole_table() -> LinkTable:
     rows = [(x.code, x.tenant_id, x.programme_id, x.affiliate_id, x.destination, x.channel, x.disabled) for x in LINKS]
     return build_table(1, TENANTS, PROGRAMMES, rows, {key.key_hash: key.tenant_id for key in API_KEYS}, SECRET.encode())
+
+
+@pytest.fixture
+def table(whole_table: LinkTable) -> LinkTable:
+    """The small catalogue as the hot path sees it: links ``spring``, ``macro``, ``closed`` of North, ``novel`` of South."""
+    return whole_table
 
 
 @pytest.fixture
@@ -112,7 +117,7 @@ class Front:
     def __init__(self, tracker: Running, settings: Settings) -> None:
         self.edge: Edge = tracker.edge
         self.spool: Spool = tracker.spool
-        self.watch = tracker.watch
+        self.books = tracker.books
         self.folder = settings.spool / "t0"
 
     async def ask(self, target: str, method: str = "GET", body: bytes | dict[str, Any] = b"", **options: Any) -> Answer:

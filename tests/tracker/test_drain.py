@@ -311,7 +311,7 @@ def test_stored_at_never_goes_back_not_even_with_the_clock(where: Settings, spoo
     spool.write(click(3))
     drain_all(where, events, clock)
 
-    assert events.select(STORED_AT) == [("T0001", NOON), ("T0002", NOON), ("T0003", NOON + 60 * SECOND)]
+    assert events.select(STORED_AT) == [("T0001", NOON), ("T0002", NOON + 1), ("T0003", NOON + 60 * SECOND)]
 
 
 def test_what_was_left_undone_is_stored_before_anything_newer(where: Settings, spool: Spool, events: EventsStore, clock: FakeClock) -> None:
@@ -328,7 +328,7 @@ def test_what_was_left_undone_is_stored_before_anything_newer(where: Settings, s
     drain_all(where, again, clock)
 
     assert [token.split(":")[0] for _, _, token in again.inserts] == ["t0", "a1"]
-    assert events.select(STORED_AT) == [("T0001", NOON), ("T0002", NOON), ("T0003", NOON + 5 * SECOND)]
+    assert events.select(STORED_AT) == [("T0001", NOON), ("T0002", NOON + 1), ("T0003", NOON + 5 * SECOND)]
 
 
 def test_there_is_only_one_drain(where: Settings, spool: Spool, drain: Drain, events: EventsStore, clock: FakeClock) -> None:

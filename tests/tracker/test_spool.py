@@ -223,7 +223,7 @@ def test_a_failed_sync_ends_the_segment_and_is_never_tried_again(writer: Segment
 
     in_commit(writer, scenario)
     assert len(files.created) == 2
-    assert [list(read_records(path))[0][2] for path in segments(tmp_path)] == [b"before", b"after"]
+    assert [next(iter(read_records(path)))[2] for path in segments(tmp_path)] == [b"before", b"after"]
     assert found_in(tmp_path) == [b"before", b"after"], "who heard 'not recorded' is not found either"
 
 

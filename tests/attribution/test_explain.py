@@ -1,0 +1,156 @@
+"""Why an order was credited or not: for its merchant in full, for an affiliate without the others' names."""
+
+import msgspec
+import pytest
+
+from attribution.explain import OTHER, Explanation, as_json, as_text, explain, for_affiliate
+from attribution.run import run_once
+from core.catalogue import Coupon
+from core.clock import DAY, HOUR
+from core.events import Line
+from store.books import Books
+from store.events import EventsStore
+from tests.attribution.builders import NOON, STORED, click, open_shops, order, put_all, store, view
+from tests.fakes import FakeClock
+
+EARLY = click("1", "ben", NOON - 9 * DAY, "phone")
+LATE = click("2", "anna", NOON - 2 * DAY, "phone")
+SEEN = view("3", "ben", NOON - HOUR, "phone")
+
+
+@pytest.fixture
+def told(events: EventsStore, sqlite_books: Books) -> Explanation:
+    """Anna's later click won over Ben's click and ad view."""
+    open_shops(sqlite_books)
+    placed = order(visitor_id="phone", click_id=LATE.event_id, store_id="shop", lines=(Line("1", 70_00), Line("2", 30_50)))
+    store(events, [EARLY, LATE, SEEN, placed, order("O-2")])
+    run_once(events, sqlite_books, FakeClock(STORED))
+    found = explain(events, "north", "O-1")
+    assert found is not None
+    return found
+
+
+def test_an_explanation_names_the_rule_the_winner_and_every_loser(told: Explanation) -> None:
+    assert (told.result, told.meaning) == ("credited", "One touch earned the whole order.")
+    assert (told.programme_id, told.policy_version, told.revision, told.revisions) == ("main", 0, 1, 1)
+    assert (told.net_minor, told.currency, told.store_id, told.ordered_at, told.decided_at) == (100_50, "EUR", "shop", NOON, STORED)
+    assert [(credit.affiliate_id, credit.touch_id, credit.share) for credit in told.credits] == [("anna", LATE.event_id, "1")]
+    assert told.unattributed == "0"
+    assert [(one.touch_id, one.affiliate_id, one.verdict, one.matches) for one in told.candidates] == [
+        (LATE.event_id, "anna", "winner", ("click_id", "visitor")),
+        (EARLY.event_id, "ben", "older", ("visitor",)),
+        (SEEN.event_id, "ben", "lower_class", ("visitor",)),
+    ]
+
+
+def test_an_order_that_nobody_earns_says_why(told: Explanation, events: EventsStore) -> None:
+    found = explain(events, "north", "O-2")
+
+    assert found is not None
+    assert (found.result, found.credits, found.unattributed, found.candidates) == ("no_identity", (), "1", ())
+    assert found.meaning.startswith("Nobody earned it: the order came without")
+
+
+def test_only_the_orders_own_tenant_gets_an_explanation(told: Explanation, events: EventsStore) -> None:
+    assert explain(events, "south", "O-1") is None
+    assert explain(events, "north", "O-9") is None
+
+
+def test_an_order_that_is_not_decided_yet_has_no_explanation(events: EventsStore) -> None:
+    store(events, [order("O-1")])
+
+    assert explain(events, "north", "O-1") is None
+
+
+def test_an_explanation_counts_the_revisions(events: EventsStore, sqlite_books: Books) -> None:
+    open_shops(sqlite_books)
+    store(events, [order(click_id=LATE.event_id)])
+    run_once(events, sqlite_books, FakeClock(STORED))
+    store(events, [LATE], at=STORED + HOUR)
+    run_once(events, sqlite_books, FakeClock(STORED + HOUR))
+
+    found = explain(events, "north", "O-1")
+
+    assert found is not None
+    assert (found.result, found.revision, found.revisions, found.decided_at) == ("credited", 2, 2, STORED + HOUR)
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_affiliate_reads_its_own_touches_and_of_others_only_that_they_were_there(told: Explanation) -> None:
+    masked = for_affiliate(told, "ben")
+
+    assert masked is not None
+    assert [(one.affiliate_id, one.touch_id, one.link_code, one.verdict) for one in masked.candidates] == [
+        (OTHER, "", "", "winner"),
+        ("ben", EARLY.event_id, "ben-link", "older"),
+        ("ben", SEEN.event_id, "ben-link", "lower_class"),
+    ]
+    assert [(credit.affiliate_id, credit.touch_id) for credit in masked.credits] == [(OTHER, "")]
+
+
+@pytest.mark.parametrize("me", ["anna", "ben"])
+def test_nothing_that_names_another_affiliate_is_left(told: Explanation, me: str) -> None:
+    other = "ben" if me == "anna" else "anna"
+    masked = for_affiliate(told, me)
+
+    assert masked is not None
+    text = msgspec.json.encode(masked).decode() + as_text(masked)
+    assert other not in text.replace(OTHER, "")
+    assert not any(touch.event_id in text for touch in (EARLY, LATE, SEEN) if touch.affiliate_id == other)
+
+
+def test_another_affiliates_coupon_code_is_hidden(events: EventsStore, sqlite_books: Books) -> None:
+    open_shops(sqlite_books)
+    put_all(sqlite_books, Coupon("north", "SECRET", "main", "ben"))
+    store(events, [LATE, order(visitor_id="phone", coupons=("SECRET",))])
+    run_once(events, sqlite_books, FakeClock(STORED))
+    found = explain(events, "north", "O-1")
+    assert found is not None
+    assert "SECRET" in as_text(found)
+
+    masked = for_affiliate(found, "anna")
+
+    assert masked is not None
+    assert "SECRET" not in as_text(masked) + msgspec.json.encode(masked).decode()
+
+
+def test_an_affiliate_without_a_candidate_reads_nothing_at_all(told: Explanation) -> None:
+    assert for_affiliate(told, "charlie") is None
+    assert for_affiliate(told, OTHER) is None
+
+
+# --- forms -----------------------------------------------------------------------------------------------------------
+
+
+def test_json_says_times_in_rfc_3339(told: Explanation) -> None:
+    plain = as_json(told)
+
+    assert (plain["ordered_at"], plain["candidates"][0]["occurred_at"]) == ("2026-03-01T12:00:00.000Z", "2026-02-27T12:00:00.000Z")
+    assert plain["result"] == "credited"
+    assert plain["net_minor"] == 100_50
+
+
+def test_text_for_the_terminal_is_aligned(told: Explanation) -> None:
+    lines = as_text(told).splitlines()
+
+    assert lines[:5] == [
+        "order      O-1 of north, 100.50 EUR net",
+        "placed     2026-03-01T12:00:00.000Z, channel web, store shop",
+        "programme  main, policy version 0",
+        "result     credited: One touch earned the whole order.",
+        f"credit     1 to anna for {LATE.event_id}",
+    ]
+    table = lines[lines.index("") + 1 :]
+    assert [line.split()[0] for line in table] == ["verdict", "winner", "older", "lower_class"]
+    assert len({line.index(word) for line, word in zip(table, ("class", "click", "click", "impression"), strict=True)}) == 1
+    assert table[2].endswith("A later click earns, 7 days after this one.")
+
+
+def test_text_of_an_order_without_candidates_says_so(told: Explanation, events: EventsStore) -> None:
+    found = explain(events, "north", "O-2")
+
+    assert found is not None
+    assert "credit     1 to nobody" in as_text(found)
+    assert as_text(found).endswith("no candidate touches\n")

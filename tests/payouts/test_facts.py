@@ -1,0 +1,218 @@
+"""The questions to the events store, on a real one: duplicates, order, tenants, pages, history."""
+
+import json
+
+import pytest
+
+from core.clock import SECOND, Instant
+from core.credit import Credit
+from core.events import Line, Order, Refund, RefundLine
+from payouts.accrue import accrue_once
+from payouts.booking import Facts, Verdict
+from payouts.facts import NOTHING_YET, Change, fingerprint, read_changes, read_facts, with_history
+from store.commissions import of_orders
+from store.events import EventsStore
+from tests.people import NORTH, SOUTH
+
+AT = 1_795_262_400_123
+
+
+def at(instant: Instant) -> str:
+    return f"{instant // 1000}.{instant % 1000:03d}"
+
+
+class Store:
+    """Writes rows as the drain and attribution do, each insert under a token of its own."""
+
+    def __init__(self, events: EventsStore) -> None:
+        self.events, self.inserts = events, 0
+
+    def insert(self, table: str, **row) -> None:
+        self.inserts += 1
+        self.events.insert_json(table, json.dumps(row).encode(), f"test-{self.inserts}")
+
+    def order(self, order_id: str, *lines: Line, tenant_id: str = NORTH, event_id: str = "", when: Instant = AT, keys=(), **fields) -> None:
+        lines = lines or (Line("1", 100_00),)
+        columns = {f"lines.{name}": [getattr(line, name) for line in lines] for name in Line.__struct_fields__}
+        self.insert(
+            "orders",
+            tenant_id=tenant_id,
+            order_id=order_id,
+            event_id=event_id or f"event-{order_id}",
+            currency="EUR",
+            customer_keys=list(keys),
+            occurred_at=at(when),
+            received_at=at(when + 5),
+            stored_at=at(when + 9),
+            **columns,
+            **fields,
+        )
+
+    def decision(self, order_id: str, revision: int = 1, *credits: Credit, tenant_id: str = NORTH, stored: Instant = AT, **fields) -> None:
+        columns = {f"credits.{name}": [getattr(credit, name) for credit in credits] for name in Credit.__struct_fields__}
+        row = {"programme_id": "main", "policy_version": 3, "result": "credited", "inputs_hash": f"hash-{revision}"} | fields
+        times = {"ordered_at": at(AT), "decided_at": at(stored), "stored_at": at(stored)}
+        self.insert("decisions", tenant_id=tenant_id, order_id=order_id, revision=revision, trace="[]", **row, **columns, **times)
+
+    def refund(self, order_id: str, refund_id: str, net_minor=None, *, tenant_id=NORTH, event_id="", stored: Instant = AT, lines=()) -> None:
+        self.insert(
+            "refunds",
+            tenant_id=tenant_id,
+            order_id=order_id,
+            refund_id=refund_id,
+            event_id=event_id or f"event-{refund_id}",
+            currency="EUR",
+            net_minor=net_minor,
+            occurred_at=at(AT + 1),
+            received_at=at(AT + 2),
+            stored_at=at(stored),
+            **{"lines.line_id": [line.line_id for line in lines], "lines.net_minor": [line.net_minor for line in lines]},
+        )
+
+
+@pytest.fixture
+def store(events: EventsStore) -> Store:
+    return Store(events)
+
+
+ANNA = Credit("anna", "t1", 1, 3)
+BEN = Credit("ben", "t2", 2, 3)
+
+
+def test_an_order_comes_with_lines_newest_decision_and_refunds(store):
+    line = Line("1", 100_00, "A-1", "Boot", "shoes", 2)
+    store.order("A-1", line, Line("2", 5), keys=["em:1"], customer_status="new", store_id="web", test=True)
+    store.decision("A-1", 1)
+    store.decision("A-1", 2, ANNA, BEN)
+    store.refund("A-1", "r2", 500)
+    store.refund("A-1", "r1", lines=[RefundLine("1", 300)])
+    store.refund("A-1", "r3")
+
+    [facts] = read_facts(store.events, NORTH, ["A-1"])
+
+    assert facts.order == Order(
+        "event-A-1",
+        NORTH,
+        "A-1",
+        "EUR",
+        AT,
+        AT + 5,
+        (line, Line("2", 5)),
+        store_id="web",
+        customer_keys=("em:1",),
+        customer_status="new",
+        test=True,
+    )
+    assert facts.verdict == Verdict(2, "main", 3, "credited", (ANNA, BEN), "hash-2")
+    assert facts.refunds == (
+        Refund("event-r1", NORTH, "A-1", "r1", "EUR", AT + 1, AT + 2, (RefundLine("1", 300),)),
+        Refund("event-r2", NORTH, "A-1", "r2", "EUR", AT + 1, AT + 2, (), 500),
+        Refund("event-r3", NORTH, "A-1", "r3", "EUR", AT + 1, AT + 2),
+    )
+
+
+def test_duplicates_are_one(store):
+    for event_id in ("b", "a", "a"):
+        store.order("A-1", Line("1", 1 if event_id == "a" else 2), event_id=event_id)
+        store.refund("A-1", "r1", 1 if event_id == "a" else 2, event_id=event_id)
+        store.decision("A-1", 1, ANNA)
+
+    [facts] = read_facts(store.events, NORTH, ["A-1"])
+
+    assert facts.order.lines == (Line("1", 1),)
+    assert [refund.net_minor for refund in facts.refunds] == [1]
+
+
+def test_an_order_is_left_out_until_order_and_decision_are_there(store):
+    store.order("A-1")
+    store.decision("A-2", 1, ANNA)
+    store.refund("A-3", "r1", 5)
+    store.order("A-4", tenant_id=SOUTH)
+    store.decision("A-4", 1, ANNA, tenant_id=SOUTH)
+
+    assert read_facts(store.events, NORTH, ["A-1", "A-2", "A-3", "A-4"]) == []
+
+
+def test_ids_with_every_character_are_bound_not_pasted(store):
+    order_id = "A'1\\\"),[\n\t{x:String} é"
+    store.order(order_id)
+    store.decision(order_id, 1, ANNA)
+
+    assert [facts.order.order_id for facts in read_facts(store.events, NORTH, [order_id])] == [order_id]
+
+
+def test_changes_come_by_time_tenant_and_order_page_by_page(store):
+    store.decision("A-2", stored=AT)
+    store.decision("A-1", stored=AT)
+    store.decision("A-1", tenant_id="aaa", stored=AT)
+    store.refund("A-3", "r1", stored=AT + 2)
+    store.decision("A-0", stored=AT - 1)
+    store.refund("A-2", "r2", stored=AT + 1)
+    expected = [Change("aaa", "A-1", AT), Change(NORTH, "A-1", AT), Change(NORTH, "A-2", AT + 1), Change(NORTH, "A-3", AT + 2)]
+
+    seen, last = [], NOTHING_YET
+    while page := read_changes(store.events, AT, last, 2):
+        seen, last = seen + page, page[-1]
+
+    assert seen == expected
+    assert len(read_changes(store.events, -5, NOTHING_YET, 10)) == 5
+
+
+def test_history_by_time_then_event_id_within_the_tenant_and_without_tests(store):
+    store.order("B-1", keys=["em:1", "loy:1"])
+    store.order("B-2", keys=["em:2", "loy:1"], when=AT + 1)
+    store.order("B-3", keys=["em:2"], when=AT + 2)
+    store.order("B-4", keys=["em:4"])
+    store.order("B-4", keys=["em:4"], event_id="event-B-4-again", when=AT + 3)
+    store.order("C-1", keys=["em:5"], tenant_id=SOUTH)
+    store.order("C-2", keys=["em:5"], when=AT + 1)
+    store.order("D-1", keys=["em:6"], test=True)
+    store.order("D-2", keys=["em:6"], when=AT + 1)
+    store.order("E-1", keys=["em:7"])
+    store.order("E-2", keys=["em:7"])
+    order_ids = ["B-1", "B-2", "B-3", "B-4", "C-2", "D-2", "E-1", "E-2"]
+    for order_id in order_ids:
+        store.decision(order_id, 1, ANNA)
+
+    known = with_history(store.events, NORTH, read_facts(store.events, NORTH, order_ids))
+
+    assert [facts.order.order_id for facts in known if facts.ordered_before] == ["B-2", "B-3", "E-2"]
+
+
+def test_history_is_only_asked_where_the_shop_said_nothing(sqlite_world):
+    order = Order("e", NORTH, "A-1", "EUR", AT, AT, (), customer_keys=("em:1",), customer_status="new")
+    facts = [Facts(order, Verdict(1, "main", 1, "credited", (), ""))]
+
+    assert with_history(sqlite_world.events, NORTH, facts) == facts
+    assert sqlite_world.events.asked == []
+
+
+def test_the_fingerprint_follows_the_inputs():
+    order = Order("e", NORTH, "A-1", "EUR", AT, AT, ())
+    verdict = Verdict(1, "main", 1, "credited", (), "x")
+    refunds = [Refund(event_id, NORTH, "A-1", event_id, "EUR", AT, AT) for event_id in "ab"]
+    base = fingerprint(Facts(order, verdict, tuple(refunds)))
+
+    assert fingerprint(Facts(order, verdict, tuple(reversed(refunds)))) == base
+    assert fingerprint(Facts(order, verdict, tuple(refunds[:1]))) != base
+    assert fingerprint(Facts(order, Verdict(2, "main", 1, "credited", (), "x"), tuple(refunds))) != base
+
+
+def test_from_the_real_store_to_the_books(store, sqlite_world, clock):
+    clock.at = AT + 60 * SECOND
+    store.order("A-1", Line("1", 100_00, category="shoes"), keys=["em:1"])
+    store.decision("A-1", 1, ANNA, BEN, stored=clock())
+    store.refund("A-1", "r1", 30_00, stored=clock())
+
+    report = accrue_once(store.events, sqlite_world.books, clock)
+    again = accrue_once(store.events, sqlite_world.books, clock)
+
+    with sqlite_world.books.reading() as connection:
+        rows = of_orders(connection, NORTH, ["A-1"])["A-1"]
+    assert [(row.kind, row.affiliate_id, row.rule_id, row.amount_minor) for row in rows] == [
+        ("sale", "anna", "shoes-new", 3_33),
+        ("refund", "anna", "shoes-new", -1_00),
+        ("sale", "ben", "shoes-new", 6_67),
+        ("refund", "ben", "shoes-new", -2_00),
+    ]
+    assert (report.booked, again.booked, again.rows) == (1, 0, 0)

@@ -1,0 +1,112 @@
+"""Memberships: approved, declined, suspended, let back in, with what each affiliate brought."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.catalogue import Affiliate, Membership
+from core.catalogue_rules import flaws_of, known_of
+from core.clock import DAY
+from core.errors import Conflict
+from portal.merchant_affiliates import ACTIONS, acted, actions_of
+from store.catalogue import find, put
+from tests.fakes import NOON
+from tests.people import MARTHA, STELLA
+from tests.portal.conftest import cast_catalogue, click, order, words_of
+
+PATH = "/merchant/affiliates"
+WAITS = Membership("north", "main", "dora", "applied", NOON - DAY)
+
+
+@pytest.fixture
+def dora(portal, sqlite_books, clock):
+    """Dora applied yesterday."""
+    with sqlite_books.writing() as connection:
+        put(connection, Affiliate("dora", "Dora Films", "dora@video.example", "https://video.example"), "tests", clock())
+        put(connection, WAITS, "tests", clock())
+    return "dora"
+
+
+def membership(books, affiliate="dora", tenant="north"):
+    with books.reading() as connection:
+        return find(connection, Membership, tenant, "main", affiliate)
+
+
+def act(portal, action, affiliate="dora", as_=MARTHA):
+    return portal.post(PATH, {"programme_id": "main", "affiliate_id": affiliate, "action": action}, as_=as_)
+
+
+def test_who_waits_is_shown_first_with_how_to_reach_them(portal, dora):
+    page = words_of(portal.get(PATH, as_=MARTHA))
+
+    assert "Waiting for your approval" in page
+    assert "Dora Films dora North affiliates dora@video.example https://video.example 20 Nov 2026 Approve" in page
+
+
+def test_numbers_per_affiliate(portal, world):
+    world.sells(click("c1", "anna", visitor="v1"), click("c2", "anna"), click("c3", "ben"), order("o-1", visitor="v1"))
+    page = words_of(portal.get(PATH, as_=MARTHA))
+
+    assert "Anna's Blog anna North affiliates Approved since 17 Oct 2025 2 1 €10.00 Suspend" in page
+    assert "Ben Deals ben North affiliates Approved since 17 Oct 2025 1 0 – Suspend" in page
+
+
+def test_approved_then_suspended_then_let_back_in(portal, sqlite_books, clock, dora):
+    assert act(portal, "approve").status_code == 303
+    assert membership(sqlite_books) == Membership("north", "main", "dora", "approved", NOON - DAY, NOON)
+
+    clock.advance(DAY)
+    act(portal, "suspend")
+    assert membership(sqlite_books) == Membership("north", "main", "dora", "suspended", NOON - DAY, NOON, NOON + DAY)
+
+    clock.advance(DAY)
+    act(portal, "reinstate")
+    assert membership(sqlite_books) == Membership("north", "main", "dora", "approved", NOON - DAY, NOON)
+
+
+def test_who_was_declined_may_be_approved_later(portal, sqlite_books, dora):
+    act(portal, "decline")
+    assert membership(sqlite_books) == Membership("north", "main", "dora", "suspended", NOON - DAY, None, NOON)
+
+    act(portal, "approve")
+    assert membership(sqlite_books).active_at(NOON)
+
+
+def test_an_action_that_no_longer_fits_is_a_conflict_and_changes_nothing(portal, sqlite_books, dora):
+    act(portal, "approve")
+    page = act(portal, "decline")
+
+    assert page.status_code == 409
+    assert "cannot decline dora: the membership is approved; look at the list again" in words_of(page)
+    assert membership(sqlite_books).status == "approved"
+
+
+def test_nonsense_changes_nothing(portal, sqlite_books):
+    assert act(portal, "promote", "anna").status_code == 303
+    assert membership(sqlite_books, "anna").status == "approved"
+    assert act(portal, "suspend", "nobody").status_code == 404
+
+
+def test_another_merchants_membership_is_not_found_and_stays(portal, sqlite_books, dora):
+    assert act(portal, "approve", "dora", as_=STELLA).status_code == 404
+    assert act(portal, "suspend", "charlie").status_code == 404
+
+    assert membership(sqlite_books) == WAITS
+    assert membership(sqlite_books, "charlie", "south").status == "approved"
+
+
+@given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 5)), max_size=8))
+def test_any_row_of_actions_keeps_the_membership_sound_and_never_moves_the_first_approval_forward(steps):
+    known = known_of(cast_catalogue())
+    known.affiliates["dora"] = Affiliate("dora", "Dora", "dora@video.example")
+    now, at = WAITS, WAITS.applied_at
+    for action, wait in steps:
+        at += wait
+        if action not in actions_of(now):
+            with pytest.raises(Conflict):
+                acted(now, action, at)
+            continue
+        after = acted(now, action, at)
+        assert flaws_of(after, known) == []
+        assert now.approved_at is None or after.approved_at == now.approved_at
+        now = after

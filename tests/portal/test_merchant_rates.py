@@ -1,0 +1,166 @@
+"""The rate card page: sentences, history, and a form that never edits a version."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.catalogue import RateCard, Rule
+from core.events import Line
+from payouts.rate_card import Context, match
+from portal.merchant_rates import in_order
+from store.catalogue import find, rate_cards_of, recent_changes
+from tests.fakes import NOON
+from tests.people import MARTHA, STELLA
+from tests.portal.conftest import words_of
+
+PATH = "/merchant/programmes/main/rates"
+NEW = {
+    "effective_from": "2026-12-01T00:00",
+    "hold_days": "14",
+    **{
+        "rule_id_0": "boots",
+        "pays_0": "percent",
+        "amount_0": "12.5",
+        "categories_0": "boots",
+        "customer_status_0": "new",
+        "priority_0": "10",
+    },
+    **{"rule_id_1": "tent", "pays_1": "unit", "amount_1": "3.20", "skus_1": "T-1, T-2", "customer_status_1": "", "priority_1": ""},
+    **{"rule_id_2": "", "pays_2": "percent", "amount_2": "", "customer_status_2": ""},
+}
+
+
+def cards(books, tenant="north"):
+    with books.reading() as connection:
+        return rate_cards_of(connection, tenant, "main")
+
+
+def test_the_card_in_force_is_told_in_sentences_in_the_order_of_trial(portal):
+    page = words_of(portal.get(PATH, as_=MARTHA))
+
+    assert "Version 1, for orders from 17 Oct 2025, 12:00 Hats pay 5 % of the net price Everything pays 10 % of the net price" in page
+    assert "Commissions stay on hold for 30 days" in page
+
+
+def test_a_new_version_is_added_and_the_old_one_stays(portal, sqlite_books):
+    (before,) = cards(sqlite_books)
+    answer = portal.post(PATH, NEW | {"action": "write"}, as_=MARTHA)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, PATH)
+    assert cards(sqlite_books) == (
+        before,
+        RateCard(
+            "north",
+            "main",
+            2,
+            NOON + 9 * 86_400_000 + 43_200_000,
+            14,
+            (
+                Rule("boots", 10, percent_bps=1250, categories=("boots",), customer_status="new"),
+                Rule("tent", fixed_minor=320, per="unit", skus=("T-1", "T-2")),
+            ),
+        ),
+    )
+    with sqlite_books.reading() as connection:
+        change = recent_changes(connection, 1)[0]
+    assert (change.what, change.changed_by, change.changed_at) == ("added rate card north main 2", MARTHA.user_id, NOON)
+
+
+def test_a_planned_version_shows_in_the_history_with_its_sentences(portal):
+    portal.post(PATH, NEW | {"action": "write"}, as_=MARTHA)
+    page = words_of(portal.get(PATH, as_=MARTHA))
+
+    assert "Version 2 Planned orders from 1 Dec 2026, 00:00 Boots pay 12.5 % of the net price for new customers" in page
+    assert "SKUs T-1 and T-2 pay 3.20 EUR per unit" in page
+    assert "Version 1 In force orders from 17 Oct 2025, 12:00 until 1 Dec 2026, 00:00" in page
+
+
+def test_all_faults_come_at_once_with_what_was_typed_and_nothing_is_written(portal, sqlite_books):
+    bad = {"hold_days": "a month", "amount_0": "101", "rule_id_1": "Tent!", "amount_1": "1.234", "effective_from": "2026-01-01T00:00"}
+    page = portal.post(PATH, NEW | bad | {"action": "write"}, as_=MARTHA)
+
+    assert page.status_code == 422
+    for field in bad:
+        assert f'id="{field}-fault"' in page.text, field
+    assert "5 fields need another look" in words_of(page)
+    assert 'value="1.234"' in page.text
+    assert len(cards(sqlite_books)) == 1
+
+
+def test_rules_can_be_read_back_without_writing_them(portal, sqlite_books):
+    page = portal.post(PATH, NEW | {"action": "check"}, as_=MARTHA)
+
+    assert page.status_code == 200
+    assert (
+        "Read back: this is what you wrote Boots pay 12.5 % of the net price for new customers SKUs T-1 and T-2 pay 3.20 EUR per unit"
+        in words_of(page)
+    )
+    assert len(cards(sqlite_books)) == 1
+
+
+def test_a_row_is_added_without_a_script_and_keeps_what_was_typed(portal, sqlite_books):
+    page = portal.post(PATH, NEW | {"action": "row", "amount_1": "nonsense"}, as_=MARTHA)
+
+    assert page.status_code == 200
+    assert 'name="rule_id_3"' in page.text
+    assert 'value="nonsense"' in page.text
+    assert len(cards(sqlite_books)) == 1
+
+
+def test_the_tenants_currency_decides_how_amounts_are_read(portal, sqlite_books):
+    portal.post(PATH, NEW | {"action": "write"}, as_=STELLA)
+
+    assert cards(sqlite_books)[-1].version == 1
+    assert cards(sqlite_books, "south")[-1].version == 2
+    assert "3.20 USD per unit" in words_of(portal.get(PATH, as_=STELLA))
+
+
+def test_two_people_writing_make_two_versions(portal, sqlite_books):
+    portal.post(PATH, NEW | {"action": "write"}, as_=MARTHA)
+    portal.post(PATH, NEW | {"action": "write"}, as_=MARTHA)
+
+    assert [card.version for card in cards(sqlite_books)] == [1, 2, 3]
+
+
+def test_a_programme_without_a_card_starts_with_blank_rows(portal, sqlite_books):
+    portal.post("/merchant/programmes", {"programme_id": "new", "name": "New", "landing_url": "https://north.example/n"}, as_=MARTHA)
+    path = "/merchant/programmes/new/rates"
+
+    assert "credited orders of this programme earn nothing" in words_of(portal.get(path, as_=MARTHA))
+    portal.post(path, NEW | {"effective_from": "", "action": "write"}, as_=MARTHA)
+    with sqlite_books.reading() as connection:
+        assert find(connection, RateCard, "north", "new", 1).effective_from == NOON
+
+
+rules_that_fit = st.lists(
+    st.builds(
+        Rule,
+        rule_id=st.sampled_from("abcdefgh"),
+        priority=st.integers(0, 2),
+        percent_bps=st.just(100),
+        categories=st.sampled_from([(), ("shoes",)]),
+        skus=st.sampled_from([(), ("S-1",)]),
+        customer_status=st.sampled_from(["", "new"]),
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda rule: rule.rule_id,
+)
+
+
+@given(rules_that_fit)
+def test_the_order_on_the_page_is_the_order_in_which_rules_are_tried(rules):
+    context = Context("EUR", "EUR", "new")
+    tried = []
+    while rules:
+        first = match(rules, Line("1", 100, sku="S-1", category="shoes"), context)
+        tried.append(first)
+        rules = [rule for rule in rules if rule is not first]
+
+    assert in_order(tuple(tried[::-1])) == tried
+
+
+@pytest.mark.parametrize("path", ["/merchant/programmes/nowhere/rates", "/merchant/programmes/nowhere/policy"])
+def test_an_unknown_programme_is_not_found(portal, path):
+    assert portal.get(path, as_=MARTHA).status_code == 404
+    assert portal.post(path, NEW, as_=MARTHA).status_code == 404

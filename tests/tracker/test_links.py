@@ -1,0 +1,155 @@
+"""The catalogue in memory: what the books hold, soon after it changes, and never less than before."""
+
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from core.catalogue import Affiliate, ApiKey, Link, Programme, Tenant
+from core.identity import tenant_key
+from store.books import Books, open_books
+from store.catalogue import put, remove
+from tracker.links import EMPTY, build_table
+from tracker.watch import Watch, read_table
+
+SECRET = b"installation secret"
+NORTH = Tenant("north", "North", "EUR", click_parameter="nc")
+MAIN = Programme("north", "main", "Main", "https://north.example/", hosts=("north.example", "not a host"))
+SPRING = Link("spring", "north", "main", "anna", "https://north.example/spring", channel="email")
+
+
+@pytest.fixture
+def filled(books: Books) -> Books:
+    with books.writing() as connection:
+        for record in (NORTH, MAIN, Affiliate("anna", "Anna", "anna@blog.example"), SPRING, ApiKey("k1", "north", "shop", "ab" * 32)):
+            put(connection, record, "test", 1)
+    return books
+
+
+def add(books: Books, *records: Link | Programme | Tenant) -> None:
+    with books.writing() as connection:
+        for record in records:
+            put(connection, record, "test", 2)
+
+
+def test_the_table_holds_what_a_click_and_a_key_need(filled: Books):
+    table = read_table(filled, SECRET)
+    link = table.links["spring"]
+
+    assert (link.affiliate_id, link.destination, link.channel, link.disabled) == ("anna", "https://north.example/spring", "email", False)
+    assert (link.programme.programme_id, link.programme.hosts, link.programme.schemes) == ("main", (("north.example", ""),), ("https",))
+    tenant = link.programme.tenant
+    assert (tenant.currency, tenant.click_parameter, tenant.key) == ("EUR", "nc", tenant_key(SECRET, "north"))
+    assert table.tenants["north"] is tenant
+    assert table.keys == {"ab" * 32: "north"}
+
+
+def test_a_programme_whose_own_page_is_plain_http_takes_plain_http_deep_links(filled: Books):
+    add(filled, Programme("north", "local", "Local", "http://127.0.0.1:9000/", hosts=("127.0.0.1:9000",)))
+    programme = read_table(filled, SECRET).programmes["north", "local"]
+    assert (programme.schemes, programme.hosts) == (("https", "http"), (("127.0.0.1", "9000"),))
+
+
+def test_an_unchanged_catalogue_is_not_read_again(filled: Books):
+    table = read_table(filled, SECRET)
+    assert read_table(filled, SECRET, table) is table
+
+
+def test_a_change_brings_a_new_table_that_shares_what_stayed(filled: Books):
+    before = read_table(filled, SECRET)
+    add(filled, Link("autumn", "north", "main", "anna", "https://north.example/autumn"))
+    after = read_table(filled, SECRET, before)
+
+    assert set(after.links) == {"spring", "autumn"}
+    assert set(before.links) == {"spring"}, "a request in flight keeps the table it began with"
+    assert after.links["spring"] is before.links["spring"]
+    assert after.version > before.version
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Link("spring", "north", "main", "anna", "https://north.example/summer", channel="email"),
+        Link("spring", "north", "main", "anna", "https://north.example/spring", channel="email", disabled=True),
+        Link("spring", "north", "main", "anna", "https://north.example/spring", channel="app"),
+        Programme("north", "main", "Main", "https://north.example/new"),
+        Tenant("north", "North", "EUR", click_parameter="other"),
+    ],
+)
+def test_every_change_that_matters_to_a_click_arrives(filled: Books, changed: Link | Programme | Tenant):
+    before = read_table(filled, SECRET)
+    add(filled, changed)
+    link = read_table(filled, SECRET, before).links["spring"]
+
+    assert link != before.links["spring"]
+    assert link == read_table(filled, SECRET, EMPTY).links["spring"]
+
+
+def test_a_removed_key_opens_no_door(filled: Books):
+    before = read_table(filled, SECRET)
+    with filled.writing() as connection:
+        remove(connection, ApiKey, "k1", changed_by="test", at=2)
+    assert read_table(filled, SECRET, before).keys == {}
+
+
+def test_a_link_whose_programme_is_not_read_yet_waits_for_the_next_look():
+    row = ("early", "north", "later", "anna", "https://north.example/", "web", False)
+    assert build_table(1, [NORTH], [MAIN], [row], {}, SECRET).links == {}
+
+
+def test_the_watch_follows_the_books_and_outlives_them(sqlite_url: str):
+    books = open_books(sqlite_url)
+    add(books, NORTH, MAIN)
+    with books.writing() as connection:
+        put(connection, Affiliate("anna", "Anna", "a@b.example"), "test", 1)
+    watch = Watch(books, SECRET, look_every_s=0.02)
+    watch.start()
+    try:
+        assert (watch.is_loaded, list(watch.table.links)) == (True, [])
+        add(books, SPRING)
+        _wait_until(lambda: "spring" in watch.table.links)
+
+        path = Path(sqlite_url.removeprefix("sqlite:///"))
+        path.rename(path.with_suffix(".away"))
+        path.write_bytes(b"this is no database" * 100)
+        books.close()
+        _wait_until(lambda: watch.failures > 1)
+        assert "spring" in watch.table.links, "the old table stays"
+
+        path.with_suffix(".away").rename(path)
+        _wait_until(lambda: watch.is_current)
+    finally:
+        watch.stop()
+        books.close()
+
+
+def test_books_that_were_never_readable_leave_an_empty_table(tmp_path: Path):
+    books = open_books(f"sqlite:///{tmp_path}/missing/books.sqlite")
+    watch = Watch(books, SECRET)
+    watch.look()
+    books.close()
+    assert (watch.is_loaded, watch.failures) == (False, 1)
+
+
+def test_a_million_links_fit_400_megabytes():
+    count = 50_000
+    rows = (
+        (f"code-{number:07d}", "north", "main", f"a{number % 1000}", f"https://north.example/p/{number}", "web", False)
+        for number in range(count)
+    )
+    tracemalloc.start()
+    table = build_table(1, [NORTH], [MAIN], rows, {}, SECRET)
+    first, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(table.links) == count
+    assert max(first, peak) / count < 400, f"{peak / count:.0f} bytes for each link"
+
+
+def _wait_until(condition: object, patience_s: float = 10.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
