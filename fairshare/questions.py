@@ -1,14 +1,23 @@
 """The commands that ask and check: each returns a record for programs and a text for people."""
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from attribution.explain import as_json, as_text, explain
+from core.clock import format_instant
 from core.errors import NotFound
 from core.settings import Settings
 from fairshare.catalog import ImportReport
 from fairshare.output import Advance
 from fairshare.stores import opened_books, opened_events
 from payouts.verify import VerifyReport, verify
+from store.installation import door_of_owner
+from tracker.conservation import Row, conservation, totals
+from tracker.replay import ReplayReport, replay_log
+from tracker.replay import as_text as replay_as_text
 
 
 def explain_order(settings: Settings, tenant_id: str, order_id: str) -> tuple[dict[str, Any], str]:
@@ -39,6 +48,39 @@ def verify_books(settings: Settings, tenant_id: str | None, advance: Advance) ->
     checked = f"{report.entries:,} entries, {report.commissions:,} commissions, {report.batches:,} batches"
     text = f"broken: {report.fault}" if report.fault else f"all is well: {checked}"
     return report, plain, text
+
+
+def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict[str, Any], str]:
+    """Whether every event is accounted for, by merchant and hour; in the text only the sum and the hours that are off."""
+    with opened_events(settings) as events:
+        rows = conservation(settings, events, tenant_id or "")
+    total = totals(rows)
+    plain = {"balanced": total.balanced, "total": _plain(total), "rows": [_plain(row) for row in rows]}
+    off = [row for row in rows if not row.balanced]
+    lines = [_sum_of(total) + (": balanced" if total.balanced else f": {total.difference:,} unaccounted for")]
+    lines += [f"{format_instant(row.hour)} {row.tenant_id or '(nobody)'}: {_sum_of(row)}, off by {row.difference:,}" for row in off]
+    return plain, "\n".join(lines)
+
+
+def replay(settings: Settings, file: Path, link: str, base: str, rate: float, advance: Advance) -> tuple[ReplayReport, str]:
+    """Send a log's lines as clicks; what the events store has of them is told where this installation has one at hand."""
+    with ExitStack() as stack:
+        at_hand = bool(settings.events_url) or door_of_owner(settings) is not None
+        events = stack.enter_context(opened_events(settings)) if at_hand else None
+        report = replay_log(file, link, base, rate, events, advance)
+    text = replay_as_text(report)
+    return (
+        report,
+        text if at_hand else f"{text}\nrecorded: not looked up, since no engine runs on {settings.data}; name its folder with --data",
+    )
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {**msgspec.to_builtins(row), "hour": format_instant(row.hour), "balanced": row.balanced}
+
+
+def _sum_of(row: Row) -> str:
+    return f"{row.received:,} received = {row.stored:,} stored + {row.bad:,} bad + {row.pending:,} pending + {row.unrecorded:,} unrecorded"
 
 
 def import_as_text(report: ImportReport, file: str) -> str:

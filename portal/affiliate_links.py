@@ -1,6 +1,7 @@
 """An affiliate's links: the list with its clicks, the builder, deep links, sub ids and QR codes."""
 
 import secrets
+from io import BytesIO
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -93,7 +94,7 @@ async def qr_file(request: Request, scope: Scope) -> Response:
     mine, link = await joined(request, scope), await _own_link(request, scope)
     address = tracked_address(request.app.state.settings.tracker, link, read_query_form(request), mine)
     headers = {"Content-Disposition": f'attachment; filename="{link.code}.svg"'}
-    return Response(qr_svg(address, standalone=True), media_type="image/svg+xml", headers=headers)
+    return Response(qr_image(address), media_type="image/svg+xml", headers=headers)
 
 
 def read_link(form: Form, mine: Joined) -> Link | None:
@@ -146,12 +147,16 @@ def tracked_address(tracker: str, link: Link, form: Form, mine: Joined) -> str:
     return f"{tracker}/c/{quote(link.code)}" + (f"?{urlencode(query)}" if query else "")
 
 
-def qr_svg(address: str, standalone: bool = False) -> str:
-    """The QR code of an address: error correction M, four modules of quiet zone, black on white in dark mode too."""
-    code = segno.make_qr(address, error="m")
-    if standalone:
-        return str(code.svg_inline(border=4, light="#fff", omitsize=True, svgns=True))
-    return str(code.svg_inline(border=4, light="#fff", omitsize=True, svgclass="qr", lineclass=None))
+def qr_svg(address: str) -> str:
+    """The QR code of an address for a page: error correction M, four modules of quiet zone, black on white in dark mode too."""
+    return str(segno.make_qr(address, error="m").svg_inline(border=4, light="#fff", omitsize=True, svgclass="qr", lineclass=None))
+
+
+def qr_image(address: str) -> bytes:
+    """The same as an SVG file of its own."""
+    file = BytesIO()
+    segno.make_qr(address, error="m").save(file, kind="svg", border=4, light="#fff", omitsize=True)
+    return file.getvalue()
 
 
 def new_code() -> str:

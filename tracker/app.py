@@ -15,6 +15,7 @@ from core.settings import Settings, read_settings
 from store.books import Books, open_books
 from store.installation import installation_secret
 from tracker.asgi import AsgiTracker, Receive, Scope, Send
+from tracker.click import AgentFlag
 from tracker.commit import Durability, GroupCommit, open_spool
 from tracker.counters import Counters, read_counters, write_counters
 from tracker.edge import Edge, Overload, Rules
@@ -24,6 +25,7 @@ from tracker.spool import FileSystem, own_folder
 from tracker.watch import Watch
 
 SAVE_EVERY_S = 1.0
+LOAD_AFTER_S = 2.0
 
 
 class Running(NamedTuple):
@@ -66,10 +68,11 @@ async def running(
         stack.push_async_callback(spool.close)
         recorder = Recorder(books, spool)
         stack.callback(recorder.close)
-        saving = asyncio.create_task(_save_now_and_then(counters, folder, clock))
-        stack.callback(saving.cancel)
+        agents = Agents()
+        for chore in (_save_now_and_then(counters, folder, clock), _load_later(agents)):
+            stack.callback(asyncio.create_task(chore).cancel)
         rules = Rules(cast(Overload, settings.overload), settings.bad_clock_tolerance_minutes * MINUTE, settings.portal)
-        edge = Edge(lambda: watch.table, spool, recorder, counters, clock, entropy, rules)
+        edge = Edge(lambda: watch.table, spool, recorder, counters, clock, entropy, agents, rules)
         yield Running(edge, proxies, spool, watch, books)
 
 
@@ -102,6 +105,30 @@ async def _lifespan(
         await send({"type": "lifespan.startup.complete"})
     await stack.aclose()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+class Agents:
+    """:func:`tracker.traffic.agent_flag`, whose lists take a third of a second to load: not before the first redirect.
+
+    Until then it knows nothing, and a robot that was denied to be remembered in a tracker's first seconds passes for a person.
+    """
+
+    def __init__(self) -> None:
+        self._flag: AgentFlag = lambda _: ""
+
+    def __call__(self, user_agent: str) -> str:
+        return self._flag(user_agent)
+
+    def load(self) -> None:
+        from tracker.traffic import agent_flag
+
+        agent_flag("warm up")
+        self._flag = agent_flag
+
+
+async def _load_later(agents: Agents) -> None:
+    await asyncio.sleep(LOAD_AFTER_S)
+    await asyncio.to_thread(agents.load)
 
 
 def _counters(tracker_id: str, folder: Path, clock: Clock) -> Counters:

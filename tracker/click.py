@@ -1,7 +1,7 @@
 """From a hit on a link to the visitor's answer and the recorded touch. Pure: the time and the entropy are arguments."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -23,6 +23,9 @@ COOKIE_MAX_AGE_S = 400 * DAY // SECOND
 RESERVED = frozenset({"url", "consent", "cons", *SUBS})
 """Parameters that speak to the tracker; all others of a click go on to the shop."""
 
+AgentFlag = Callable[[str], str]
+"""A user agent to the class of machine it betrays (:func:`tracker.traffic.agent_flag`), or nothing."""
+
 _COOKIES = re.compile(r"(?:^|;)\s*(__Secure-fsv|fsv)=([^;]*)")
 _CONSENT: Mapping[str, Consent] = {"1": "granted", "granted": "granted", "0": "denied", "denied": "denied"}
 
@@ -35,16 +38,23 @@ class Visit(msgspec.Struct, frozen=True):
     set_cookie: str
 
 
-def answer_click(hit: Hit, code: str, link: LinkEntry | None, now: Instant, entropy: int) -> tuple[Answer, Touch]:
+def _nothing(_user_agent: str) -> str:
+    return ""
+
+
+def answer_click(
+    hit: Hit, code: str, link: LinkEntry | None, now: Instant, entropy: int, agent_flag: AgentFlag = _nothing
+) -> tuple[Answer, Touch]:
     """``/c/{code}``: send the visitor on, and say what to record.
 
     Args:
         link: what the table holds under ``code``; None makes an orphan, which is recorded too.
         entropy: :data:`ENTROPY_BITS` random bits, for the click id and a new visitor's id.
+        agent_flag: what is kept of a user agent that must not be kept.
     """
     click_id = event_id(now, entropy & (1 << 80) - 1)
     visit = read_visit(hit, now, entropy >> 80, may_set=_is_navigation(hit))
-    flags = [*hit.flags, *_request_flags(hit)]
+    flags = _flags(hit, visit, agent_flag)
     if _is_hidden(hit):
         flags.append("hidden_frame")
     if link is None:
@@ -66,12 +76,14 @@ def answer_click(hit: Hit, code: str, link: LinkEntry | None, now: Instant, entr
     return redirect(location, visit.set_cookie), touch
 
 
-def answer_impression(hit: Hit, code: str, link: LinkEntry | None, now: Instant, entropy: int) -> tuple[Answer, Touch]:
-    """``/i.gif?l=CODE``: the picture, whatever the code, and what to record."""
+def answer_impression(
+    hit: Hit, code: str, link: LinkEntry | None, now: Instant, entropy: int, agent_flag: AgentFlag = _nothing
+) -> tuple[Answer, Touch]:
+    """``/i.gif?l=CODE``: the picture, whatever the code, and what to record; arguments as of :func:`answer_click`."""
     touch_id = event_id(now, entropy & (1 << 80) - 1)
     # A pixel is an image by nature. Browsers keep its Lax cookie only on the tracker's own site, which is right.
     visit = read_visit(hit, now, entropy >> 80, may_set=hit.method == "GET")
-    flags = [*hit.flags, *_request_flags(hit)]
+    flags = _flags(hit, visit, agent_flag)
     if link is not None and link.disabled:
         flags.append("link_disabled")
     return pixel(cookie=visit.set_cookie), _touch("impression", touch_id, code, link, hit, visit, now, flags, _subs(hit, flags))
@@ -115,9 +127,16 @@ def _consent(hit: Hit) -> Consent:
     return _CONSENT.get(said.lower(), "unknown") if said else "unknown"
 
 
-def _request_flags(hit: Hit) -> list[str]:
-    flags = ["head"] if hit.method in ("HEAD", "OPTIONS") else []
-    return [*flags, "prefetch"] if _is_prefetch(hit) else flags
+def _flags(hit: Hit, visit: Visit, agent_flag: AgentFlag) -> list[str]:
+    """What the request shows by itself, whichever link it is for."""
+    flags = [*hit.flags]
+    if hit.method in ("HEAD", "OPTIONS"):
+        flags.append("head")
+    if _is_prefetch(hit):
+        flags.append("prefetch")
+    if visit.consent == "denied" and (flag := agent_flag(hit.user_agent)):
+        flags.append(flag)
+    return flags
 
 
 def _is_prefetch(hit: Hit) -> bool:

@@ -25,7 +25,7 @@ from tracker.answer import (
     text_answer,
     unavailable,
 )
-from tracker.click import ENTROPY_BITS, answer_click, answer_impression, read_visit
+from tracker.click import ENTROPY_BITS, AgentFlag, answer_click, answer_impression, read_visit
 from tracker.commit import Spool
 from tracker.confirmation import confirm
 from tracker.conversion import Arrival, Conversion, Refused
@@ -68,6 +68,7 @@ class Edge:
         counters: Counters,
         clock: Clock,
         entropy: Callable[[int], int],
+        agent_flag: AgentFlag,
         rules: Rules,
     ) -> None:
         self._table = table
@@ -76,6 +77,7 @@ class Edge:
         self._counters = counters
         self._clock = clock
         self._entropy = entropy
+        self._agent_flag = agent_flag
         self._rules = rules
         self._routes: dict[str, tuple[tuple[str, ...], Callable[[Hit, Body], Awaitable[Answer]]]] = {
             "/i.gif": (("GET", "HEAD", "OPTIONS"), self._impression),
@@ -113,7 +115,7 @@ class Edge:
         table, now = self._table(), self._clock()
         if table is EMPTY:
             return self._no_catalogue(now)
-        answer, touch = answer_click(hit, code, table.links.get(code), now, self._entropy(ENTROPY_BITS))
+        answer, touch = answer_click(hit, code, table.links.get(code), now, self._entropy(ENTROPY_BITS), self._agent_flag)
         return await self._keep(touch, answer)
 
     async def _impression(self, hit: Hit, _body: Body) -> Answer:
@@ -123,7 +125,7 @@ class Edge:
         if not code:
             self._counters.bad_requests["missing_field"] += 1
             return pixel(400, more=[("x-fairshare-error", "missing_field")])
-        answer, touch = answer_impression(hit, code, table.links.get(code), now, self._entropy(ENTROPY_BITS))
+        answer, touch = answer_impression(hit, code, table.links.get(code), now, self._entropy(ENTROPY_BITS), self._agent_flag)
         return await self._keep(touch, answer)
 
     async def _keep(self, touch: Touch, answer: Answer) -> Answer:

@@ -15,7 +15,7 @@ from sqlalchemy import insert
 
 from attribution.run import Memory, run_once
 from core.catalogue_file import write_catalogue
-from core.clock import Clock, Instant, start_of_day
+from core.clock import MINUTE, Clock, Instant, start_of_day
 from core.events import Event, Touch, encode_event
 from core.settings import Settings
 from fairshare.catalog import import_into
@@ -145,33 +145,41 @@ def _move(books: Books, name: str, position: int, at: Instant) -> None:
 
 
 def _play(settings: Settings, books: Books, events: EventsStore, stage: Stage, arrived: Sequence[Event], memory: Memory) -> None:
-    at = max(stage.booked_at, _newest_position(books) + 1)
-    _spool(settings.spool / SPOOL_ID, stage, arrived)
-    _give_receipts(books, arrived)
-    with Drain(settings, events, lambda: at) as drain:
-        while drain.step().records:
-            pass
-    run_once(events, books, lambda: at, memory=memory)
+    at = _booking_time(books, stage)
+    touches = [event for event in arrived if isinstance(event, Touch)]
+    conversions = [event for event in arrived if not isinstance(event, Touch)]
+    _give_receipts(books, conversions)
+    # Touches first: attribution asks of each touch that is stored after an order whether it came too late for it.
+    for number, (part, stored_at) in enumerate(((touches, at - MINUTE), (conversions, at))):
+        _spool(settings.spool / SPOOL_ID, stage.booked_at * 1000 + number, part)
+        _drain_and_decide(settings, books, events, stored_at, memory)
     accrue_once(events, books, lambda: at)
     release_due(books, at)
     _pay(books, stage)
 
 
-def _newest_position(books: Books) -> Instant:
-    """Pollers never look behind their cursor. They are ahead only where the engine ran between two halves of a load."""
+def _drain_and_decide(settings: Settings, books: Books, events: EventsStore, at: Instant, memory: Memory) -> None:
+    with Drain(settings, events, lambda: at) as drain:
+        while drain.step().records:
+            pass
+    run_once(events, books, lambda: at, memory=memory)
+
+
+def _booking_time(books: Books, stage: Stage) -> Instant:
+    """The stage's own time. Later only where the engine ran between two halves of a load: pollers never look behind their cursors."""
     with books.reading() as connection:
-        return max(read_cursor(connection, "attribution"), read_cursor(connection, "accrual"))
+        newest = max(read_cursor(connection, "attribution"), read_cursor(connection, "accrual"))
+    return stage.booked_at if newest <= stage.booked_at else newest + 2 * MINUTE
 
 
-def _spool(folder: Path, stage: Stage, arrived: Sequence[Event]) -> None:
-    """One finished segment a stage, in place as a whole. Written again it has the same name and the same bytes."""
+def _spool(folder: Path, sequence: int, arrived: Sequence[Event]) -> None:
+    """One finished segment, in place as a whole. Written again it has the same name and the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_durably(folder / f"{stage.booked_at * 1000:020d}.log", (frame(encode_event(event)) for event in arrived))
+    replace_durably(folder / f"{sequence:020d}.log", (frame(encode_event(event)) for event in arrived))
 
 
-def _give_receipts(books: Books, arrived: Sequence[Event]) -> None:
+def _give_receipts(books: Books, conversions: Sequence[ConversionEvent]) -> None:
     """Conversions keep their ids for ever: nobody may send another order under one of the demo's. All of a stage, or none."""
-    conversions = [event for event in arrived if not isinstance(event, Touch)]
     rows = [_receipt(event) for event in conversions]
     with books.writing() as connection:
         if find_receipt(connection, *(rows[0][name] for name in ("tenant_id", "kind", "external_id"))) is None:

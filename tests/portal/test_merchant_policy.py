@@ -10,8 +10,12 @@ from tests.portal.conftest import words_of
 PATH = "/merchant/programmes/main/policy"
 NEW = {
     "effective_from": "2026-12-01T00:00",
-    **{"place_click": "1", "window_click": "7", "unit_click": "days"},
-    **{"place_impression": "", "window_impression": "24", "unit_impression": "hours"},
+    "place_click": "1",
+    "window_click": "7",
+    "unit_click": "days",
+    "place_impression": "",
+    "window_impression": "24",
+    "unit_impression": "hours",
     "place_coupon": "2",
 }
 

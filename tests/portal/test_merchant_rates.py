@@ -17,16 +17,22 @@ PATH = "/merchant/programmes/main/rates"
 NEW = {
     "effective_from": "2026-12-01T00:00",
     "hold_days": "14",
-    **{
-        "rule_id_0": "boots",
-        "pays_0": "percent",
-        "amount_0": "12.5",
-        "categories_0": "boots",
-        "customer_status_0": "new",
-        "priority_0": "10",
-    },
-    **{"rule_id_1": "tent", "pays_1": "unit", "amount_1": "3.20", "skus_1": "T-1, T-2", "customer_status_1": "", "priority_1": ""},
-    **{"rule_id_2": "", "pays_2": "percent", "amount_2": "", "customer_status_2": ""},
+    "rule_id_0": "boots",
+    "pays_0": "percent",
+    "amount_0": "12.5",
+    "categories_0": "boots",
+    "customer_status_0": "new",
+    "priority_0": "10",
+    "rule_id_1": "tent",
+    "pays_1": "unit",
+    "amount_1": "3.20",
+    "skus_1": "T-1, T-2",
+    "customer_status_1": "",
+    "priority_1": "",
+    "rule_id_2": "",
+    "pays_2": "percent",
+    "amount_2": "",
+    "customer_status_2": "",
 }
 
 

@@ -16,6 +16,7 @@ from tracker.answer import PIXEL, Answer
 from tracker.click import answer_click, answer_impression
 from tracker.hit import Hit, Proxies, read_hit
 from tracker.links import LinkTable
+from tracker.traffic import agent_flag
 
 NOW = parse_instant("2026-11-21T12:00:00Z")
 CLICK, VISITOR = event_id(NOW, 1), event_id(NOW, 2)
@@ -138,6 +139,12 @@ def test_without_consent_nothing_is_kept_that_names_a_person(
     else:
         assert (touch.visitor_id, touch.ip, touch.user_agent) == (OLD_VISITOR, "203.0.113.9", "Mozilla/5.0")
     assert header(answer, "location") == f"https://shop.north.example/spring?ref=x&fsclick={CLICK}#top"
+
+
+def test_of_a_user_agent_that_must_not_be_kept_only_its_class_is(hit: Make, table: LinkTable):
+    for denied, kept in ((hit("/c/spring?cons=0", user_agent="curl/8"), ("invalid_ua",)), (hit("/c/spring", user_agent="curl/8"), ())):
+        _, touch = answer_click(denied, "spring", table.links["spring"], NOW, ENTROPY, agent_flag)
+        assert (touch.flags, touch.user_agent) == (kept, "" if kept else "curl/8")
 
 
 # --- not a person's click --------------------------------------------------------------------------------------------

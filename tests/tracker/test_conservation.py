@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from core.clock import DAY, HOUR, SECOND
-from core.events import Event, Line, Order, Touch, encode_event
+from core.errors import Unavailable
+from core.events import Event, Lead, Line, Order, Refund, Touch, encode_event
 from core.settings import Settings
 from store.events import EventsStore
 from tests.fakes import NOON, FakeClock
@@ -106,11 +107,13 @@ def test_torn_lines_and_the_trackers_own_counts_are_unrecorded(where: Settings, 
 
 
 def test_a_conversion_spooled_twice_is_one_event_stored_in_two_rows(where: Settings, events: EventsStore, clock: FakeClock) -> None:
-    write(where, order(1), order(2))
-    write(where, order(1), tracker="t1")
+    lead = Lead("L1", "north", "l1", "signup", NOON, NOON)
+    refund = Refund("R1", "north", "N-1", "r1", "EUR", NOON, NOON)
+    write(where, order(1), order(2), lead, refund)
+    write(where, order(1), lead, refund, tracker="t1")
     drain(where, events, clock)
 
-    assert conservation(where, events) == [row(received=2, stored=2, doubled=1)]
+    assert conservation(where, events) == [row(received=4, stored=4, doubled=3)]
 
 
 def test_what_the_store_lost_shows_as_a_difference(where: Settings, events: EventsStore, clock: FakeClock) -> None:
@@ -161,6 +164,24 @@ def test_rows_that_the_drain_has_not_acknowledged_yet_are_pending_not_stored_twi
     assert conservation(where, events) == [row(received=2, stored=1, pending=1)]
     drain(where, events, clock)
     assert conservation(where, events) == [row(received=2, stored=2)]
+
+
+def test_a_refused_identity_link_does_not_make_its_order_bad(where: Settings, events: EventsStore, clock: FakeClock) -> None:
+    write(where, order(1))
+
+    class RefusesLinks:
+        def insert_json(self, table: str, lines: bytes, token: str) -> None:
+            if table != "identity_links":
+                events.insert_json(table, lines, token)
+                return
+            refusal = Exception("Code: 72")
+            refusal.code = 72  # type: ignore[attr-defined]
+            raise Unavailable("the events store refuses insert") from refusal
+
+    with Drain(where, RefusesLinks(), clock) as picky:  # type: ignore[arg-type]
+        picky.step()
+
+    assert conservation(where, events) == [row(received=1, stored=1)]
 
 
 def test_hours_of_deleted_segments_are_left_out(where: Settings, events: EventsStore, clock: FakeClock) -> None:

@@ -66,6 +66,21 @@ def test_a_broken_file_is_said_once_and_never_raises(tmp_path: Path, caplog: pyt
     assert "broken.mmdb" in countries.fault
 
 
+def test_a_file_that_turns_out_to_be_broken_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = bytearray(VENDORED.read_bytes())
+    begin, end = 1_306_595 * 6 + 16, content.rindex(b"\xab\xcd\xefMaxMind.com")  # its records, after the tree of networks
+    content[begin:end] = b"\xff" * (end - begin)
+    broken = tmp_path / "broken.mmdb"
+    broken.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        countries = Countries(broken)
+
+        assert countries.fault == ""
+        assert [countries.country_of(address) for address in ("8.8.8.8", "83.149.9.216")] == ["", ""]
+
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     ("record", "code"),
     [

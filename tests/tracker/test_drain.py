@@ -402,6 +402,24 @@ def test_a_damaged_file_is_named_and_not_guessed_around(spool: Spool, drain: Dra
     assert ids(events) == []
 
 
+def test_a_manifest_that_lost_its_end_is_named(where: Settings, spool: Spool, events: EventsStore, clock: FakeClock) -> None:
+    spool.write(click(1), click(2))
+    store = Store(events)
+    store.before = cut(0)
+    with Drain(where, store, clock) as drain, pytest.raises(PowerCut):
+        drain.step()
+    manifest = spool.folder / "manifest"
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join(lines[:-1]))
+
+    with Drain(where, events, clock) as drain, pytest.raises(Unavailable, match="manifest is damaged"):
+        drain.step()
+
+    manifest.unlink()
+    drain_all(where, events, clock)
+    assert ids(events) == ["T0001", "T0002"]
+
+
 def test_the_loop_outlives_failures_and_ends_when_told(
     where: Settings, spool: Spool, events: EventsStore, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -549,6 +567,20 @@ def test_an_error_that_blames_the_store_makes_no_row_bad(where: Settings, spool:
     assert ids(events) == ["T0001"]
 
 
+def test_a_store_that_goes_down_while_culprits_are_sought_makes_no_row_bad(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    spool.write(*(click(number) for number in range(4)))
+    memory = Memory()
+    store = Picky(memory, {b"T0001"})
+    store.before = down  # the whole block is refused, and the first half of it already meets a store that is down
+
+    with Drain(where, store, clock) as drain, pytest.raises(Unavailable):
+        drain.step()
+    assert memory.rows() == []
+
+    drain_all(where, memory, clock)
+    assert memory.column("touches", "touch_id") == ["T0000", "T0001", "T0002", "T0003"]
+
+
 def test_the_real_store_blames_rows_with_codes_that_the_drain_knows(any_events: EventsStore, where: Settings, clock: FakeClock) -> None:
     spool = Spool(where.spool)
     spool.write(click(1), click(2))
@@ -645,21 +677,29 @@ def test_segments_that_the_store_never_saw_are_never_deleted(where: Settings, sp
     assert old.exists()
 
 
-def test_the_cursor_is_durable_before_a_segment_goes(where: Settings, spool: Spool, events: EventsStore, clock: FakeClock) -> None:
-    spool.write(click(1))
+def test_the_cursor_is_durable_before_a_segment_goes(spool: Spool, drain: Drain, clock: FakeClock) -> None:
+    old = spool.write(click(1))
+    drain.step()
     spool.write(click(2), segment=SECOND_SEGMENT)
-    where = msgspec.structs.replace(where, spool_keep_days=0)
-    with Drain(where, events, clock) as drain:
+    drain.step()
+    clock.advance(8 * DAY)
+    (spool.folder / "cursor.json.partial").mkdir()  # the cursor cannot be written
+    with pytest.raises(Unavailable, match=r"cursor\.json cannot be written"):
         drain.step()
-        (spool.folder / "cursor.json.partial").mkdir()
-        with pytest.raises(Unavailable):
-            drain.step()
-        assert (spool.folder / FIRST).exists()
+    assert old.exists()
 
-        (spool.folder / "cursor.json.partial").rmdir()
-        drain.step()
-        drain.step()
-    assert not (spool.folder / FIRST).exists()
+    (spool.folder / "cursor.json.partial").rmdir()
+    drain.step()
+    assert not old.exists()
+
+
+def test_a_missing_segment_below_the_cursor_is_normal(where: Settings, spool: Spool, events: EventsStore, clock: FakeClock) -> None:
+    old = spool.write(click(1))
+    drain_all(where, events, clock)
+    spool.write(click(2), segment=SECOND_SEGMENT)
+    old.unlink()
+
+    assert drain_all(where, events, clock).records == 1
     assert ids(events) == ["T0001", "T0002"]
 
 

@@ -205,6 +205,59 @@ def test_both_adapters_give_the_same_bytes_and_record_the_same_events(catalogue_
     assert agents == {"Mozilla/5.0", "(unreadable)", "a" * 1024}
 
 
+def test_any_asgi_server_runs_it_with_settings_from_the_environment(catalogue_url: str, tmp_path: Path):
+    port = free_port()
+    environment = os.environ | {"FAIRSHARE_DATA": str(tmp_path), "FAIRSHARE_BOOKS_URL": catalogue_url, "FAIRSHARE_SECRET": SECRET}
+    command = [sys.executable, "-m", "uvicorn", "--factory", "tracker.app:asgi_app", "--no-proxy-headers", "--port", str(port)]
+    with subprocess.Popen([*command, "--log-level", "error"], cwd=ROOT, env=environment) as process:
+        wait_for_port(port)
+        click_id = click(port)
+        process.terminate()
+        process.wait(10)
+    assert [touch.event_id for touch in spooled(tmp_path)] == [click_id]
+    assert (tmp_path / "spool" / "a0" / "counters.json").exists()
+
+
+# --- what a tracker says of itself -----------------------------------------------------------------------------------
+
+
+def test_health_names_the_bound_and_counts_what_happened(with_front: Callable[..., Any]):
+    async def scenario(front: Any) -> Any:
+        for target in ("/c/spring", "/c/nowhere", "/sale?token=wrong", "/sale.gif?tenant=north&order_id=o&amount=1"):
+            await front.ask(target)
+        return await front.ask("/health")
+
+    answer = with_front(scenario, durability="bounded", spool_sync_ms=70)
+    health = msgspec.json.decode(answer.body)
+    assert (answer.status, health["ok"], health["tracker_id"]) == (200, True, "t0")
+    assert (health["spool"]["durability"], health["spool"]["loss_bound_ms"], health["spool"]["recorded"]) == ("bounded", 70, 3)
+    assert (health["catalogue"]["loaded"], health["catalogue"]["links"]) == (True, 4)
+    assert health["counters"] == {
+        "received": 3,
+        "recorded": 3,
+        "unrecorded": 0,
+        "orphans": 1,
+        "duplicates": 0,
+        "bad_requests": {"bad_token": 1},
+    }
+    assert b"north" not in answer.body, "anyone may ask, so no tenant is named"
+
+
+def test_metrics_are_prometheus_text(with_front: Callable[..., Any], files: Any):
+    async def scenario(front: Any) -> Any:
+        await front.ask("/c/spring")
+        files.full = True
+        await front.ask("/c/spring")
+        await front.ask("/sale")
+        return await front.ask("/metrics")
+
+    answer = with_front(scenario)
+    lines = answer.body.decode().splitlines()
+    assert dict(answer.headers)["content-type"].startswith("text/plain; version=")
+    assert {"tracker_received_total 2.0", "tracker_recorded_total 1.0", "tracker_unrecorded_total 1.0"} <= set(lines)
+    assert 'tracker_bad_requests_total{code="bad_token"} 1.0' in lines
+
+
 # --- processes -------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,57 @@
+"""A real browser on a real installation with the demo world. Without Chromium these tests are skipped, loudly."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.route.installation import Installation
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = "--no-sandbox --disable-gpu --no-first-run --disable-quic --disable-background-networking --disable-component-update --disable-sync"
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    if CHROMIUM is None:
+        pytest.skip("*** no Chromium on this machine: THE BROWSER TESTS ARE SKIPPED ***")
+    installation = Installation(tmp_path_factory.mktemp("demo") / "var")
+    installation.start(demo=True)
+    yield installation
+    installation.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(demo: Installation) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def signed_in(chromium: Browser, demo: Installation) -> Iterator[Callable[..., Page]]:
+    """``signed_in("finance")`` or ``signed_in("frank@…")`` is a page of that person; anything odd in the console fails the test."""
+    contexts, complaints = [], []
+
+    def open_page(who: str, scripts: bool = True, viewport: dict[str, int] = DESKTOP) -> Page:
+        context = chromium.new_context(base_url=demo.ready["portal"], java_script_enabled=scripts, viewport=viewport)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        sign_in = demo.ready["sign_ins"].get(who) or {"email": who, "password": next(iter(demo.ready["sign_ins"].values()))["password"]}
+        page.goto("/sign-in")
+        page.get_by_label("E-mail").fill(sign_in["email"])
+        page.get_by_label("Password").fill(sign_in["password"])
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "/sign-in" not in url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints, complaints
