@@ -1,8 +1,8 @@
 """Ninety days of one merchant: visitors with several clicks each, some of them programs, and orders that follow the clicks."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from core.clock import DAY, HOUR, MINUTE, Instant, as_datetime
 from core.events import Event, Line, Order, Touch
 from core.ids import event_id
 from fairshare.demo.cast import NORTH
-from fairshare.demo.visitors import Device, device, machine
+from fairshare.demo.visitors import BROWSERS, Device, device, machine
 from store.books import Books
 from store.catalogue import put
 from store.events import EventsStore
@@ -22,18 +22,20 @@ from tracker.enrich import TABLES, Row, rows
 DAYS = 90
 CLICKS_A_VISITOR = 4
 MACHINE_SHARE = 0.05
+TOO_LATE_SHARE = 0.05
 BLOCK_ROWS = 20_000
 LONG_AGO: Instant = 1_600_000_000_000
 
-HOW_ORDERS_NAME_THEIR_CLICK = (("visitor", 30), ("visitor and click", 40), ("click", 20), ("nothing", 10))
+HOW_ORDERS_NAME_THEIR_CLICK = {"visitor": 30, "visitor and click": 40, "click": 20, "nothing": 10}
 """In percent. A click that an order names is its visitor's last by a person, as the shop saw it arrive."""
 
 
 class Story(NamedTuple):
-    """What happened, in no order."""
+    """What happened, in no order. ``alone`` are orders of visitors who have no other one and whom the shop recognised."""
 
     touches: list[Touch]
     orders: list[Order]
+    alone: list[Order]
 
 
 def story(touches: int, orders: int, end: Instant, seed: int = 1) -> Story:
@@ -45,15 +47,17 @@ def story(touches: int, orders: int, end: Instant, seed: int = 1) -> Story:
     for index in range(touches):
         number = index if index < len(visitors) else rng.randrange(len(visitors))
         by_visitor[number].append(click(rng, visitors[number], begin + rng.randrange(DAYS * DAY)))
-    told = [_order(rng, number, rng.choice(by_visitor), end) for number in range(orders)]
-    return Story([touch for own in by_visitor for touch in own], told)
+    buyers = [rng.randrange(len(visitors)) for _ in range(orders)]
+    told = [_order(rng, number, by_visitor[buyer], end) for number, buyer in enumerate(buyers)]
+    bought = Counter(buyers)
+    alone = [order for order, buyer in zip(told, buyers, strict=True) if bought[buyer] == 1 and order.visitor_id]
+    return Story([touch for own in by_visitor for touch in own], told, alone)
 
 
-def late_clicks(before: Iterable[Order], at_most: int, seed: int) -> list[Touch]:
-    """A click a moment before each of so many orders, of its visitor: each changes that order's decision, and no other's."""
+def late_clicks(orders: Sequence[Order], seed: int) -> list[Touch]:
+    """A click a minute before each order, of its visitor: the last one, so that the decision changes."""
     rng = random.Random(seed)
-    known = (order for order in before if order.visitor_id)
-    return [click(rng, Device(order.visitor_id, "Mozilla/5.0", ""), order.occurred_at - MINUTE - seed) for order in islice(known, at_most)]
+    return [click(rng, Device(order.visitor_id, BROWSERS[0][0], ""), order.occurred_at - MINUTE) for order in orders]
 
 
 def open_shop(books: Books) -> None:
@@ -91,7 +95,8 @@ def _visitor(rng: random.Random, begin: Instant) -> Device:
 
 def _order(rng: random.Random, number: int, own: Sequence[Touch], end: Instant) -> Order:
     """An order by the visitor of ``own``, from minutes to weeks after one of the clicks."""
-    at = min(end, rng.choice(own).occurred_at + int(rng.expovariate(1 / (4 * DAY))) + HOUR)
+    too_late = 35 * DAY if rng.random() < TOO_LATE_SHARE else 0
+    at = min(end, rng.choice(own).occurred_at + int(rng.expovariate(1 / (4 * DAY))) + HOUR + too_late)
     named, last = _how(rng), _last(own, at)
     lines = tuple(Line(str(place), rng.randrange(5_00, 150_00), f"sku-{rng.randrange(400)}", "", rng.choice(("shoes", "clothing", "tents")))
                   for place in range(1, rng.choice((2, 2, 3, 4))))  # fmt: skip
@@ -111,8 +116,7 @@ def _order(rng: random.Random, number: int, own: Sequence[Touch], end: Instant) 
 
 
 def _how(rng: random.Random) -> str:
-    names, weights = zip(*HOW_ORDERS_NAME_THEIR_CLICK, strict=True)
-    return str(rng.choices(names, weights)[0])
+    return rng.choices(list(HOW_ORDERS_NAME_THEIR_CLICK), list(HOW_ORDERS_NAME_THEIR_CLICK.values()))[0]
 
 
 def _last(own: Sequence[Touch], at: Instant) -> str:

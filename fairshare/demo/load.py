@@ -150,7 +150,8 @@ def _play(settings: Settings, books: Books, events: EventsStore, stage: Stage, a
     conversions = [event for event in arrived if not isinstance(event, Touch)]
     _give_receipts(books, conversions)
     # Touches first: attribution asks of each touch that is stored after an order whether it came too late for it.
-    for number, (part, stored_at) in enumerate(((touches, at - MINUTE), (conversions, at))):
+    parts: tuple[tuple[Sequence[Event], Instant], ...] = ((touches, at - MINUTE), (conversions, at))
+    for number, (part, stored_at) in enumerate(parts):
         _spool(settings.spool / SPOOL_ID, stage.booked_at * 1000 + number, part)
         _drain_and_decide(settings, books, events, stored_at, memory)
     accrue_once(events, books, lambda: at)

@@ -7,21 +7,22 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from core.catalogue import Tenant, version_at
 from core.catalogue_file import read_catalogue, write_catalogue
 from core.catalogue_rules import is_iban
-from core.clock import DAY, HOUR, Instant, parse_instant
+from core.clock import DAY, HOUR, parse_instant
 from core.events import CHANNELS, Event, Lead, Order, Refund, Touch, encode_event
 from core.identity import tenant_key
 from core.money import parse_amount
 from core.settings import Settings
-from fairshare.demo.cast import EXAMPLE_LINK, LINKS, PASSWORD, PASSWORD_HASH, SIGN_INS, demo_catalogue
+from fairshare.demo.cast import EXAMPLE_LINK, LINKS, PASSWORD, PASSWORD_HASH, SIGN_INS
 from fairshare.demo.facts import facts_of
-from fairshare.demo.load import DemoReport, load_demo
+from fairshare.demo.load import DemoReport, example_order, load_demo
 from fairshare.demo.stages import stages
 from fairshare.demo.world import World, build_world
+from payouts.balances import balances_of_tenant
 from payouts.rate_card import Context, match
 from payouts.verify import verify
 from portal.passwords import matches
@@ -41,10 +42,38 @@ ANCHOR = parse_instant("2026-11-21T00:00:00Z")
 SECRET = "a secret of thirty-two characters"
 LATER = 217 * DAY
 
+EARNED = {
+    "north": {
+        "anna": 1519_14,
+        "ben": 1835_80,
+        "dora": 750_62,
+        "emil": 720_54,
+        "gustav": 592_93,
+        "ivo": 831_22,
+        "jonas": 468_74,
+        "leo": 682_72,
+    },
+    "pages": {"ben": 67_92, "charlie": 107_97, "dora": 187_76, "hana": 111_36},
+    "bazaar": {"ben": 238_25, "emil": 237_41, "flora": 632_82, "ivo": 188_95, "leo": 56_57},
+}
+"""What each affiliate earns over the ninety days after all refunds, in minor units. Worked out from ``python -m fairshare.demo
+--json`` by a script of its own: union-find for identity, one pass over the touches, one over the lines; no code of Fairshare."""
+CREDITED = {
+    "north": {"anna": 132, "ben": 152, "dora": 65, "emil": 67, "gustav": 64, "ivo": 61, "jonas": 42, "leo": 50},
+    "pages": {"ben": 32, "charlie": 53, "dora": 92, "hana": 55},
+    "bazaar": {"ben": 33, "emil": 33, "flora": 93, "ivo": 22, "leo": 7},
+}
+"""Orders credited to each affiliate, by the same script."""
+
 FINAL_DECISIONS = Query(
     "final_decisions",
     "SELECT tenant_id, result, count() FROM (SELECT * FROM decisions ORDER BY revision DESC LIMIT 1 BY tenant_id, order_id) "
     "GROUP BY ALL ORDER BY tenant_id, result",
+)
+CREDITED_ORDERS = Query(
+    "credited_orders",
+    "SELECT tenant_id, arrayJoin(credits.affiliate_id) AS affiliate_id, count() FROM "
+    "(SELECT * FROM decisions ORDER BY revision DESC LIMIT 1 BY tenant_id, order_id) GROUP BY ALL ORDER BY tenant_id, affiliate_id",
 )
 TOUCH_CLASSES = Query("touch_classes", "SELECT touch_id, traffic_class FROM touches ORDER BY touch_id LIMIT 1 BY touch_id")
 REVISED = Query("revised", "SELECT count() FROM decisions WHERE revision > 1 ORDER BY 1")
@@ -81,10 +110,6 @@ def timeless(event: Event) -> dict[str, Any]:
     """An event without its times: of every id that was minted, the part that is chance."""
     fields = msgspec.to_builtins(event) | {"occurred_at": 0, "received_at": 0}
     return fields | {name: fields[name][10:] for name in ("event_id", "visitor_id", "click_id") if fields.get(name)}
-
-
-def test_another_seed_gives_another_world(world):
-    assert build_world(ANCHOR, SECRET.encode(), seed=7).events[:20] != world.events[:20]
 
 
 def test_it_has_the_size_that_is_promised(world):
@@ -191,7 +216,7 @@ def test_everybody_signs_in_with_the_documented_password(world):
 
 
 def test_the_example_order_is_taken_and_earns_its_affiliate_a_commission(world):
-    body = DemoReport("loaded").order or __import__("fairshare.demo.load", fromlist=["example_order"]).example_order()
+    body = example_order()
     arrival = Arrival("north", tenant_key(SECRET.encode(), "north"), "0" * 26, ANCHOR + 9 * HOUR, 0)
 
     order = read_order(body, arrival).event
@@ -252,27 +277,19 @@ def silent(_done: int, _total: int) -> None:
     pass
 
 
-def die_before_the_last_stage(done: int, total: int) -> None:
-    if total // 2 < done < total and done > 0.85 * total:
-        raise Killed
-
-
 @pytest.fixture(scope="module")
 def loaded(chdb_store: EventsStore, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    """The demo world, loaded in four attempts: three were killed, and each next one found what the one before had left."""
+    """The demo world, loaded in three attempts: one was killed in its first drain, one while it decided its second stage."""
     for table in ("touches", "leads", "orders", "refunds", "identity_links", "bad_rows", "decisions"):
         chdb_store.command(f"TRUNCATE TABLE {table}")
     data = tmp_path_factory.mktemp("demo")
     path = data / "books.sqlite"
     path.write_bytes(sqlite_template.read_bytes())
     settings, books, clock = Settings(data=data, secret=SECRET), open_books(f"sqlite:///{path}"), FakeClock(NOON)
-    for lives in (3, 30):
+    for lives in (3, 140):
         with pytest.raises(Killed):
             load_demo(settings, books, Mortal(chdb_store, lives), clock, silent)  # type: ignore[arg-type]
-        clock.advance(HOUR)
-    with pytest.raises(Killed):
-        load_demo(settings, books, chdb_store, clock, die_before_the_last_stage)
-    clock.advance(DAY)
+        clock.advance(DAY)
     yield Loaded(settings, books, chdb_store, load_demo(settings, books, chdb_store, clock, silent))
     books.close()
 
@@ -282,7 +299,7 @@ def test_a_load_that_was_killed_is_finished_by_the_next_one(loaded, world):
     assert loaded.report.anchor == ANCHOR, "a load that goes on tomorrow keeps the world that it began"
     with loaded.books.reading() as connection:
         assert load_catalogue(connection) == world.catalogue
-    stored = {touch_id: traffic_class for touch_id, traffic_class in loaded.events.select(TOUCH_CLASSES)}
+    stored = dict(loaded.events.select(TOUCH_CLASSES))
     touches = of_kind(world, Touch)
     assert stored.keys() == {touch.event_id for touch in touches}
     assert {touch_id for touch_id, traffic_class in stored.items() if traffic_class != "human"} == world.machine_touches
@@ -292,12 +309,33 @@ def test_every_order_is_decided(loaded):
     results = loaded.events.select(FINAL_DECISIONS)
 
     assert sum(count for _, _, count in results) == 1_200
-    assert {(tenant_id, count) for tenant_id, result, count in results if result == "test_event"} == {("north", 6), ("pages", 3), ("bazaar", 2)}
+    assert {(tenant_id, count) for tenant_id, result, count in results if result == "test_event"} == {
+        ("north", 6),
+        ("pages", 3),
+        ("bazaar", 2),
+    }
     assert {result for tenant_id, result, _ in results if tenant_id == "north"} == {
         "credited", "no_touch", "no_identity", "outside_window", "before_click", "unknown_click_id", "affiliate_not_active",
         "invalid_touch", "test_event",
     }  # fmt: skip
     assert loaded.events.select(REVISED)[0][0] >= 4, "late clicks changed decisions"
+
+
+def test_everybody_is_credited_what_an_independent_count_says(loaded):
+    found: dict[str, dict[str, int]] = {}
+    for tenant_id, affiliate_id, orders in loaded.events.select(CREDITED_ORDERS):
+        found.setdefault(tenant_id, {})[affiliate_id] = orders
+
+    assert found == CREDITED
+
+
+def test_everybody_earns_what_an_independent_count_says(loaded):
+    with loaded.books.reading() as connection:
+        balances = [one for tenant_id in EARNED for one in balances_of_tenant(connection, tenant_id)]
+
+    assert {tenant: {one.affiliate_id: one.total_minor for one in balances if one.tenant_id == tenant} for tenant in EARNED} == EARNED
+    jonas = next(one for one in balances if one.affiliate_id == "jonas")
+    assert (jonas.paid_minor, jonas.payable_minor) == (472_93, -4_19), "a refund after the payout"
 
 
 def test_the_ledger_verifies_and_two_batches_are_paid_and_one_waits_for_a_second_person(loaded):
@@ -343,4 +381,4 @@ def test_an_installation_with_a_catalogue_of_its_own_is_left_alone(sqlite_books,
 
     assert report == DemoReport("not_empty")
     assert counts(sqlite_books) == before
-    assert list(tmp_path.iterdir()) == [] or (tmp_path / "books.sqlite").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"books.sqlite", "books.sqlite-wal", "books.sqlite-shm"}

@@ -74,7 +74,7 @@ def cast_catalogue() -> Catalogue:
         affiliates=(
             Affiliate("anna", "Anna's Blog", "anna@blog.example", "https://blog.example", "Anna Blogger", "DE89370400440532013000"),
             Affiliate("ben", "Ben Deals", "ben@deals.example", "https://deals.example"),
-            Affiliate("charlie", "Charlie App", "charlie@app.example"),
+            Affiliate("charlie", "Charlie App", "charlie@app.example", "", "Charlie Coder", "NL91ABNA0417164300"),
         ),
         memberships=(member(NORTH, "anna"), member(NORTH, "ben"), member(SOUTH, "charlie")),
         links=(

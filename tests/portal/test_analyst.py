@@ -15,6 +15,8 @@ from tests.fakes import NOON
 from tests.people import ADA, NORTH
 from tests.portal.conftest import click, order, words_of
 
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1"
+
 
 @pytest.fixture
 def week(portal, world):
@@ -22,7 +24,7 @@ def week(portal, world):
     shoes, hats = Line("1", 100_00, category="shoes"), Line("2", 50_00, category="hats")
     world.sells(
         click("a", "anna", at=NOON - 3 * DAY, visitor="v"),
-        click("b", "ben", at=NOON - 2 * DAY, visitor="w", user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Safari/604.1"),
+        click("b", "ben", at=NOON - 2 * DAY, visitor="w", user_agent=IPHONE),
         order("O-1", at=NOON - 2 * DAY, visitor="v", lines=(shoes, hats), customer_status="new", coupons=("BEN10",)),
         order("O-2", at=NOON - DAY, visitor="v", lines=(shoes,), channel="app", customer_status="returning"),
         order("O-3", at=NOON - HOUR, visitor="w", lines=(shoes, shoes_of("3", 200_00)), channel="pos", store_id="till"),

@@ -51,6 +51,20 @@ def test_numbers_per_affiliate(portal, world):
     assert "Ben Deals ben North affiliates Approved since 17 Oct 2025 1 0 – Suspend" in page
 
 
+def test_what_an_affiliate_brings_another_merchant_does_not_count_here(portal, world):
+    keep(world.books, Membership("south", "main", "anna", "approved", NOON - DAY, NOON - DAY))
+    at = NOON - HOUR
+    world.sells(click("s1", "anna", at, "v1", tenant="south"), order("o-s", visitor="v1", tenant="south"), click("n1", "anna"))
+
+    assert "Anna's Blog anna North affiliates Approved since 17 Oct 2025 1 0 – Suspend" in words_of(portal.get(PATH, as_=MARTHA))
+    assert "Anna's Blog anna South affiliates Approved since 20 Nov 2026 1 1 $2.00 Suspend" in words_of(portal.get(PATH, as_=STELLA))
+
+
+def keep(books, record):
+    with books.writing() as connection:
+        put(connection, record, "tests", NOON)
+
+
 def test_approved_then_suspended_then_let_back_in(portal, sqlite_books, clock, dora):
     assert act(portal, "approve").status_code == 303
     assert membership(sqlite_books) == Membership("north", "main", "dora", "approved", NOON - DAY, NOON)

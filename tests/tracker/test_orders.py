@@ -1,6 +1,7 @@
 """Conversions as typed JSON: what is recorded, what is refused and how, and that each is recorded once."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,17 @@ def test_a_bad_order_is_refused_by_name_and_nothing_is_recorded(with_front: Run,
     assert (status, answer["error"]["code"], answer["error"]["field"]) == (400, code, field)
     assert field.split(".")[-1].split("[")[0] in answer["error"]["message"]
     assert records == []
+
+
+def test_the_documented_codes_are_the_ones_that_exist():
+    root = Path(__file__).parent.parent.parent
+    sources = [root / "core" / name for name in ("clock.py", "money.py")]
+    sources += [root / "tracker" / f"{name}.py" for name in ("answer", "conversion", "edge", "fields", "orders", "postback")]
+    code = "".join(path.read_text("utf-8") for path in sources)
+    used = set(re.findall(r'\b(?:BadInput|_?fault|_bad|error)\((?:\d+, )?"([a-z_]+)"', code)) | {"conflict"}
+    table = (root / "docs" / "tracking.md").read_text("utf-8").partition("\n## Errors\n")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == used
 
 
 def test_both_figures_are_named_where_lines_and_total_differ(with_front: Run):
