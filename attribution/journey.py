@@ -33,8 +33,8 @@ LINKED_CLICKS = read_query(__file__, "linked_clicks")
 CLICKS_BY_ID = read_query(__file__, "clicks_by_id")
 TOUCHES_OF_VISITORS = read_query(__file__, "touches_of_visitors")
 
-ALWAYS: Instant = 1 << 52
-"""Later than everything, and still inside the store's calendar."""
+ALWAYS: Instant = 4_102_444_800_000
+"""2100-01-01: later than anything that is stored, and inside the store's calendar."""
 PARAMETER_BYTES = 60_000
 """Servers refuse parameters above 128 KiB; escaping may double a text."""
 CANDIDATES_EACH = 250

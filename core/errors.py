@@ -6,7 +6,7 @@ FairshareError
 ├── NotFound            unknown, or not visible to the one who asks: the two are not told apart
 ├── NotAllowed          known and visible, but this person may not do it
 ├── Unavailable         a store is down, full or busy; try again after ``retry_after_s``
-│   └── InUse           the data folder belongs to another running Fairshare
+│   └── InUse           a folder or a port belongs to another running process
 ├── SettingsError       one or more settings are wrong; lists them all
 └── StoreVersionError   a store is newer than this program, or was not migrated
 """
@@ -46,7 +46,7 @@ class Unavailable(FairshareError):
 
 
 class InUse(Unavailable):
-    """Another process of this installation has the data folder; the text names it."""
+    """Another process has what this one needs to start: the data folder, a spool folder, a port; the text names it."""
 
 
 class SettingsError(FairshareError):

@@ -41,6 +41,7 @@ class Child:
         self._environment = environment
         self._deaths: list[float] = []
         self._retry_at = 0.0
+        self.has_answered = False
         self.process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -59,7 +60,7 @@ class Child:
         code = self.process.poll()
         if code is None:
             return None
-        if code == 2:
+        if code == 2 and not self.has_answered:
             raise SystemExit(2)
         if self._retry_at == 0.0:
             self._deaths = [at for at in self._deaths if now - at < DEATHS_WITHIN_S] + [now]
@@ -100,6 +101,8 @@ class Supervisor:
         for number in range(self._settings.trackers):
             self._children.append(Child(f"tracker {number}", ["track", "--tracker-id", f"t{number}"], environment))
         self._wait_for(f"{_local(self._settings.tracker_host, self._settings.tracker_port)}/health", say)
+        for child in self._children:
+            child.has_answered = True
 
     def watch(self, say: Callable[[str], None]) -> None:
         """Keep the children alive until a signal asks to stop."""

@@ -49,7 +49,7 @@ def prepare(books: Books, tenant_id: str, currency: str, cutoff_at: Instant, by:
         batch = msgspec.structs.replace(batch, payouts=_payouts(number, currency, claimed, accounts))
         batch = msgspec.structs.replace(batch, content_hash=content_hash(batch))
         batches.insert_batch(connection, batch)
-        post(connection, _draft(batch, "batch_prepared", "payable", "batched", now, batch.content_hash))
+        post(connection, _draft(batch, "batch_prepared", _sides(batch, "payable", "batched"), now))
     return batch
 
 
@@ -114,7 +114,7 @@ def settle(books: Books, tenant_id: str, batch_id: str, by: str, now: Instant) -
         if not batches.mark_settled(connection, tenant_id, batch_id, _person(by), now):
             raise Conflict(f"cannot settle batch {batch_id}: somebody else changed it just now; read it again")
         _move_all(connection, batch, "batched", "paid")
-        post(connection, _draft(batch, "batch_settled", "batched", "paid", now, batch.content_hash))
+        post(connection, _draft(batch, "batch_settled", _sides(batch, "batched", "paid"), now))
     return _reread(books, tenant_id, batch_id)
 
 
@@ -165,11 +165,16 @@ def _payouts(number: int, currency: str, claimed: Sequence[Claimed], accounts: d
     return tuple(payouts)
 
 
-def _draft(batch: Batch, kind: EntryKind, from_account: Account, to_account: Account, now: Instant, evidence_hash: str) -> Draft:
-    postings: list[Posting] = []
-    for payout in batch.payouts:
-        postings += transfer(payout.affiliate_id, payout.currency, payout.amount_minor, from_account, to_account)
-    return Draft(batch.tenant_id, kind, f"{kind}:{batch.batch_id}", now, memo_of(batch, kind), evidence_hash, tuple(postings))
+def _sides(batch: Batch, from_account: Account, to_account: Account) -> list[Posting]:
+    return [
+        side
+        for payout in batch.payouts
+        for side in transfer(payout.affiliate_id, payout.currency, payout.amount_minor, from_account, to_account)
+    ]
+
+
+def _draft(batch: Batch, kind: EntryKind, sides: Sequence[Posting], now: Instant) -> Draft:
+    return Draft(batch.tenant_id, kind, f"{kind}:{batch.batch_id}", now, memo_of(batch, kind), batch.content_hash, tuple(sides))
 
 
 def _open(books: Books, connection: Connection, tenant_id: str, batch_id: str, verb: str, states: tuple[str, ...]) -> Batch:
@@ -191,18 +196,16 @@ def _by_whom(batch: Batch) -> str:
 
 
 def _void(connection: Connection, batch: Batch, by: str, now: Instant) -> None:
+    if not batches.mark_void(connection, batch.tenant_id, batch.batch_id, _person(by), now):
+        raise Conflict(f"cannot void batch {batch.batch_id}: somebody else changed it just now; read it again")
     moved = batches.move_commissions(connection, batch.tenant_id, batch.batch_id, "batched", "payable")
-    batches.mark_void(connection, batch.tenant_id, batch.batch_id, _person(by), now)
     batches.end_lines(connection, batch.tenant_id, batch.batch_id)
     # What goes back is what the commissions say: the payouts' rows may be the ones that were changed.
     returned: dict[str, int] = {}
     for one in moved:
         returned[one.affiliate_id] = returned.get(one.affiliate_id, 0) + one.amount_minor
-    postings = [side for key, amount in sorted(returned.items()) for side in transfer(key, batch.currency, amount, "batched", "payable")]
-    memo = memo_of(batch, "batch_voided")
-    post(
-        connection, Draft(batch.tenant_id, "batch_voided", f"batch_voided:{batch.batch_id}", now, memo, batch.content_hash, tuple(postings))
-    )
+    sides = [side for name, amount in sorted(returned.items()) for side in transfer(name, batch.currency, amount, "batched", "payable")]
+    post(connection, _draft(batch, "batch_voided", sides, now))
 
 
 def _move_all(connection: Connection, batch: Batch, from_state: str, to_state: str) -> None:

@@ -46,7 +46,8 @@ class Recorded(msgspec.Struct, frozen=True):
 
 class ReplayReport(msgspec.Struct, frozen=True):
     """What came of a replay. ``answered`` counts by status, ``failures`` by reason; latencies are milliseconds from when a
-    request was due. ``garbage`` shows the first lines that were left out of ``left_out``."""
+    request was due. ``garbage`` shows the first of the ``left_out`` lines. ``recorded`` is None where nobody could be asked, and
+    ``not_looked_up`` then says why, if it was tried."""
 
     run_id: str
     lines: int
@@ -60,6 +61,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     recorded: Recorded | None = None
+    not_looked_up: str = ""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -101,7 +103,12 @@ def replay_log(
     report = run.report()
     if events is None:
         return report
-    return msgspec.structs.replace(report, recorded=wait_for_recorded(events, run_id, began_at, sum(report.answered.values())))
+    try:
+        found = wait_for_recorded(events, run_id, began_at, sum(report.answered.values()))
+    except Unavailable as error:
+        # What was answered stays true, and took long to find out.
+        return msgspec.structs.replace(report, not_looked_up=str(error))
+    return msgspec.structs.replace(report, recorded=found)
 
 
 def read_target(base: str, link: str) -> Target:
@@ -167,6 +174,8 @@ def as_text(report: ReplayReport) -> str:
     ]
     lines += [f"failed: {number:,} times {why}" for why, number in report.failures.items()]
     lines += [f"line {garbage.line} was left out: {garbage.why}" for garbage in report.garbage]
+    if report.not_looked_up:
+        lines.append(f"recorded: could not be looked up: {report.not_looked_up}")
     if report.recorded:
         found = report.recorded
         lines += [

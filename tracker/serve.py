@@ -13,7 +13,7 @@ import time
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from core.errors import Unavailable
+from core.errors import InUse, Unavailable
 from core.settings import Settings
 from tracker.app import running
 from tracker.rsgi import RsgiTracker
@@ -30,7 +30,7 @@ def run_tracker(settings: Settings, tracker_id: str) -> None:
     """Serve on the tracker's host and port until SIGTERM or SIGINT; everything confirmed is on disk when it returns.
 
     Raises:
-        Unavailable: the port is taken by something else, or another process owns the spool folder: one line says which.
+        InUse: the port or the spool folder belongs to another process: one line says which.
         SettingsError: the tracker id or a trusted proxy is not usable.
     """
     # A reload of the catalogue shares the interpreter with redirects; they should not wait 5 ms for each of its turns.
@@ -61,7 +61,7 @@ async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None 
             await _end(serving)
         except RuntimeError as error:
             if "in use" in str(error):  # between our look and Granian's
-                raise Unavailable(_taken(settings)) from None
+                raise InUse(_taken(settings)) from None
             raise
 
 
@@ -69,13 +69,13 @@ def require_port(settings: Settings, tracker_id: str) -> None:
     """Refuse a port that another program has; trackers of the same installation share it.
 
     Raises:
-        Unavailable: in one line, with what to do.
+        InUse: in one line, with what to do.
     """
     for _ in range(PORT_TRIES):
         if _bind(settings, shared=_has_siblings(settings, tracker_id)):
             return
         time.sleep(PORT_PAUSE_S)  # a sibling that starts at this moment may be asking too
-    raise Unavailable(_taken(settings))
+    raise InUse(_taken(settings))
 
 
 def _taken(settings: Settings) -> str:

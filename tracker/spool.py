@@ -21,7 +21,7 @@ from zlib import crc32
 import msgspec
 
 from core.clock import Instant
-from core.errors import Unavailable
+from core.errors import InUse
 
 LOCK = "lock"
 _SEGMENT = re.compile(r"\d{20}\.log", re.ASCII)
@@ -149,7 +149,7 @@ def own_folder(folder: Path, patience_s: float = 1.0) -> int:
     Waits up to ``patience_s``: a drain that asks :func:`is_owned` holds the lock for a moment.
 
     Raises:
-        Unavailable: another process has it.
+        InUse: another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -161,7 +161,7 @@ def own_folder(folder: Path, patience_s: float = 1.0) -> int:
         except BlockingIOError:
             if time.monotonic() > give_up:
                 os.close(lock)
-                raise Unavailable(
+                raise InUse(
                     f"the spool folder {folder} is in use by another tracker process; give this one another --tracker-id"
                 ) from None
             time.sleep(0.02)

@@ -125,6 +125,13 @@ def test_a_tenants_order_never_sees_another_tenants_touches(events: EventsStore)
     assert found_by(events, order(visitor_id="phone", click_id=foreign.event_id, customer_keys=("em:zoe",))) == {}
 
 
+def test_another_tenants_sign_ups_join_nobody_here(events: EventsStore) -> None:
+    store(events, [click("1", "anna", NOON - DAY, "phone")])
+    store(events, [lead("L-1", NOON - DAY, visitor_id="phone", customer_keys=("em:zoe",), tenant_id="south")])
+
+    assert found_by(events, order(customer_keys=("em:zoe",))) == {}
+
+
 def test_a_shared_key_joins_nobody_but_an_orders_own_visitor_always_counts(events: EventsStore) -> None:
     one = click("1", "anna", NOON - DAY, "kiosk")
     crowd = [lead(f"L-{number}", NOON - DAY, visitor_id="kiosk", customer_keys=(f"em:{number}",)) for number in range(HUB_NEIGHBOURS + 1)]
@@ -157,6 +164,18 @@ def test_the_latest_of_too_many_are_kept_and_a_flood_of_crawlers_hides_no_person
     assert {person.event_id, named.event_id} <= kept
     assert {touch.event_id for touch in flood[50:]} <= kept
     assert (len(kept), journey.left_out) == (CANDIDATES_EACH + 2, 50)
+
+
+def test_repetitions_take_no_room_from_others(events: EventsStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey_module, "CANDIDATES_EACH", 2)
+    older, newer = click("1", "anna", NOON - 2 * DAY, "phone"), click("2", "ben", NOON - DAY, "phone")
+    for repetition in range(3):
+        store(events, [older, newer], at=NOON + repetition)
+
+    journey = journeys(events, [order(visitor_id="phone")])["O-1"]
+
+    assert {one.touch_id for one in journey.candidates} == {older.event_id, newer.event_id}
+    assert journey.left_out == 0
 
 
 def test_each_order_looks_back_from_its_own_time(events: EventsStore) -> None:

@@ -215,6 +215,8 @@ def test_a_stopped_run_leaves_the_cursor_and_the_next_does_the_rest(events: Even
     stop = threading.Event()
 
     stopped = run_once(events, shops, now, limit=1, stop=stop, progress=lambda _orders: stop.set())
+    with shops.reading() as connection:
+        assert read_cursor(connection, CURSOR) == 0
     finished = run_once(events, shops, now)
 
     assert (stopped.complete, stopped.looked_at) == (False, 1)
@@ -343,10 +345,12 @@ def worlds(draw: st.DrawFn) -> list[Event]:
     return [*touches, *leads, *orders]
 
 
-SLOW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def examples(count: int) -> settings:
+    """Few, since each takes several runs on real stores; every run of the tests draws others."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-@SLOW
+@examples(6)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_duplicated_and_reordered_facts_in_several_runs_end_as_the_sorted_ones_in_one(
     events: EventsStore, shops: Books, happened: list[Event], chance: Any
@@ -368,7 +372,7 @@ def test_duplicated_and_reordered_facts_in_several_runs_end_as_the_sorted_ones_i
     assert decided_fully(events) == expected
 
 
-@SLOW
+@examples(4)
 @given(worlds())
 def test_a_tenant_beside_another_is_decided_as_if_it_were_alone(events: EventsStore, shops: Books, happened: list[Event]) -> None:
     forget_all(events, shops)

@@ -207,6 +207,19 @@ def test_a_list_that_was_never_closed_ends_at_the_next_key():
     assert [fault.split(":")[0] for fault in faults_in(text)] == ["line 11", "line 16"]
 
 
+def test_a_slip_inside_a_list_is_told_at_its_own_line():
+    text = SMALL.replace('hosts = ["north.example"]', 'hosts = [\n  "north.example",\n  north.test,\n]')
+
+    assert [fault.split(" is not TOML")[0] for fault in faults_in(text)] == ["line 13: 'hosts = ['"]
+
+
+def test_a_record_with_a_fault_is_left_out():
+    catalogue, faults = read_catalogue(SMALL.replace("hold_days = 30", "hold_days = -1"))
+
+    assert len(faults) == 1
+    assert (len(catalogue.rate_cards), len(catalogue.policies)) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -40,7 +40,15 @@ def test_minted_ids_differ_within_one_millisecond():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "01ARYZ6S41", "01ARYZ6S41000000000000000I", "81ARYZ6S410000000000000000", "01aryz6s410000000000000000", "01ARYZ6S410000000000000000\n"]
+    "text",
+    [
+        "",
+        "01ARYZ6S41",
+        "01ARYZ6S41000000000000000I",
+        "81ARYZ6S410000000000000000",
+        "01aryz6s410000000000000000",
+        "01ARYZ6S410000000000000000\n",
+    ],
 )
 def test_other_texts_are_no_ids(text):
     assert not is_event_id(text)

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from core.catalogue import Tenant, version_at
 from core.catalogue_file import read_catalogue, write_catalogue
@@ -19,7 +20,7 @@ from core.money import parse_amount
 from core.settings import Settings
 from fairshare.demo.cast import EXAMPLE_LINK, LINKS, PASSWORD, PASSWORD_HASH, SIGN_INS
 from fairshare.demo.facts import facts_of
-from fairshare.demo.load import DemoReport, example_order, load_demo
+from fairshare.demo.load import STAGE, DemoReport, example_order, load_demo
 from fairshare.demo.stages import stages
 from fairshare.demo.world import World, build_world
 from payouts.balances import balances_of_tenant
@@ -30,6 +31,7 @@ from store import schema
 from store.batches import read_batches
 from store.books import Books, open_books
 from store.catalogue import load_catalogue, put
+from store.cursors import read_cursor
 from store.events import EventsStore, Query
 from tests.fakes import NOON, FakeClock
 from tracker.conservation import conservation
@@ -266,6 +268,18 @@ class Mortal:
         return getattr(self._store, name)
 
 
+class KilledBeforeApproval(Books):
+    """Books whose process is killed once a batch is prepared and nobody has approved it."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        with self.reading() as connection:
+            if any(batch.state == "prepared" for batch in read_batches(connection, "north")):
+                raise Killed
+        with super().writing() as connection:
+            yield connection
+
+
 class Loaded(msgspec.Struct):
     settings: Settings
     books: Books
@@ -279,17 +293,25 @@ def silent(_done: int, _total: int) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(chdb_store: EventsStore, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    """The demo world, loaded in three attempts: one was killed in its first drain, one while it decided its second stage."""
+    """The demo world, loaded in four attempts: one was killed in its first drain, one between a batch and its approval, and
+    one while it decided its second stage."""
     for table in ("touches", "leads", "orders", "refunds", "identity_links", "bad_rows", "decisions"):
         chdb_store.command(f"TRUNCATE TABLE {table}")
     data = tmp_path_factory.mktemp("demo")
     path = data / "books.sqlite"
     path.write_bytes(sqlite_template.read_bytes())
     settings, books, clock = Settings(data=data, secret=SECRET), open_books(f"sqlite:///{path}"), FakeClock(NOON)
-    for lives in (3, 140):
+    attempts: list[tuple[Books, Any]] = [
+        (books, Mortal(chdb_store, 3)),
+        (KilledBeforeApproval(books.engine), chdb_store),
+        (books, Mortal(chdb_store, 80)),
+    ]
+    for mortal_books, mortal_store in attempts:
         with pytest.raises(Killed):
-            load_demo(settings, books, Mortal(chdb_store, lives), clock, silent)  # type: ignore[arg-type]
+            load_demo(settings, mortal_books, mortal_store, clock, silent)
         clock.advance(DAY)
+    with books.reading() as connection:
+        assert read_cursor(connection, STAGE) == 1, "the last one was killed in the second stage"
     yield Loaded(settings, books, chdb_store, load_demo(settings, books, chdb_store, clock, silent))
     books.close()
 

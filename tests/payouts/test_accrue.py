@@ -6,13 +6,15 @@ from fractions import Fraction
 import pytest
 from sqlalchemy import event, text
 
-from core.catalogue import RateCard, Rule
+from core.catalogue import Programme, RateCard, Rule
 from core.clock import DAY, HOUR, SECOND
 from core.errors import Unavailable
 from core.events import Line
 from payouts.accrue import AccrualReport, accrue_once, run_accrual
 from payouts.commissions import odd_orders
 from payouts.verify import verify
+from store.catalogue import rate_cards_of
+from store.cursors import read_cursor
 from tests.people import NORTH, SOUTH
 
 HALVES = {"anna": Fraction(1, 2), "ben": Fraction(1, 2)}
@@ -107,8 +109,6 @@ def test_lines_that_earn_nothing_say_why(world):
 
 
 def _rules(world):
-    from store.catalogue import rate_cards_of
-
     with world.books.reading() as connection:
         return rate_cards_of(connection, NORTH, "main")[0].rules
 
@@ -315,7 +315,15 @@ def test_there_and_back_again(world):
         world.decide("A-1", *([winner] if winner else []))
         world.accrue()
 
-    assert world.earned("A-1") == {"anna": 0, "ben": 0, "": 0}
+    assert kinds(world, "A-1") == [
+        ("sale", "anna", 8_00),
+        ("redecision", "anna", -8_00),
+        ("sale", "ben", 8_00),
+        ("redecision", "ben", -8_00),
+        ("sale", "anna", 8_00),
+        ("redecision", "anna", -8_00),
+        ("sale", "", 0),
+    ]
     assert world.rows("A-1")[-1].reason == "unattributed"
 
 
@@ -337,8 +345,6 @@ def test_a_decision_that_changes_nothing_books_nothing(world):
 
 
 def test_an_order_that_moves_to_another_programme_is_reversed_in_the_first(world):
-    from core.catalogue import Programme
-
     world.put(
         Programme(NORTH, "other", "Other", "https://other.example/"), RateCard(NORTH, "other", 7, 0, 10, (Rule("half", percent_bps=5_000),))
     )
@@ -384,6 +390,19 @@ def test_more_orders_than_one_page_are_all_booked(sqlite_world):
     report = accrue_once(world.events, world.books, world.clock, limit=3, progress=heard.append)
 
     assert (report.seen, report.booked, heard) == (7, 7, [3, 6, 7])
+
+
+def test_the_next_run_begins_where_this_one_ended(sqlite_world):
+    world = sqlite_world
+    world.sell("A-1", "anna")
+    world.accrue()
+    world.clock.advance(11 * SECOND)
+    world.sell("A-2", "anna")
+    world.accrue()
+
+    with world.books.reading() as connection:
+        assert read_cursor(connection, "accrual") == world.clock()
+    assert world.accrue().seen == 1
 
 
 def test_what_becomes_visible_late_is_still_found(sqlite_world):
@@ -538,12 +557,16 @@ class Unsteady:
 
 
 def test_the_loop_survives_a_store_that_is_down_and_a_defect(sqlite_world, caplog):
-    sqlite_world.sell("A-1", "anna", at=sqlite_world.clock() - 31 * DAY)
+    sqlite_world.sell("A-1", "anna")
+    sqlite_world.accrue()
+    sqlite_world.clock.advance(31 * DAY)
+    sqlite_world.sell("A-2", "anna")
     stop = threading.Event()
 
     run_accrual(Unsteady(sqlite_world.events, stop), sqlite_world.books, sqlite_world.clock, stop, every_ms=1, backoff_s=(0.001,))
 
-    assert sqlite_world.balance("anna").payable_minor == 8_00
+    balance = sqlite_world.balance("anna")
+    assert (balance.payable_minor, balance.held_minor) == (8_00, 8_00)
     assert "accrual waits" in caplog.text
     assert "a defect" in caplog.text
 

@@ -54,7 +54,9 @@ class Store:
         times = {"ordered_at": at(AT), "decided_at": at(stored), "stored_at": at(stored)}
         self.insert("decisions", tenant_id=tenant_id, order_id=order_id, revision=revision, trace="[]", **row, **columns, **times)
 
-    def refund(self, order_id: str, refund_id: str, net_minor=None, *, tenant_id=NORTH, event_id="", stored: Instant = AT, lines=()) -> None:
+    def refund(
+        self, order_id: str, refund_id: str, net_minor=None, *, tenant_id=NORTH, event_id="", stored: Instant = AT, lines=()
+    ) -> None:
         self.insert(
             "refunds",
             tenant_id=tenant_id,

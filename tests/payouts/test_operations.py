@@ -170,7 +170,9 @@ class Run:
     def _decide(self, order_id: str) -> None:
         thirds = {"anna": Fraction(1, 3), "ben": Fraction(1, 3), "charlie": Fraction(1, 3)}
         uneven = {"ben": Fraction(2, 5), "anna": Fraction(3, 5)}
-        shares = self.random.choices(({"anna": Fraction(1)}, {"ben": Fraction(1)}, {"charlie": Fraction(1)}, thirds, uneven, {}), (6, 6, 1, 2, 2, 1))[0]
+        shares = self.random.choices(
+            ({"anna": Fraction(1)}, {"ben": Fraction(1)}, {"charlie": Fraction(1)}, thirds, uneven, {}), (6, 6, 1, 2, 2, 1)
+        )[0]
         self.world.decide(order_id, shares=shares)
         self.model.orders[order_id].shares = shares
 
@@ -237,7 +239,9 @@ class Run:
         with self.world.books.reading() as connection:
             found = {one.affiliate_id: one for one in balances_of_tenant(connection, NORTH)}
             assert connection.scalar(text("SELECT COALESCE(SUM(amount_minor), 0) FROM postings")) == 0
-            negative = "SELECT COUNT(*) FROM (SELECT 1 FROM commissions GROUP BY order_id, line_id, affiliate_id HAVING SUM(amount_minor) < 0) t"
+            negative = (
+                "SELECT COUNT(*) FROM (SELECT 1 FROM commissions GROUP BY order_id, line_id, affiliate_id HAVING SUM(amount_minor) < 0) t"
+            )
             assert connection.scalar(text(negative)) == 0
         for affiliate_id, expected in self.model.balances(self.world.clock()).items():
             one = found.get(affiliate_id)

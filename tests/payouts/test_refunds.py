@@ -14,7 +14,7 @@ def order(*nets: int) -> Order:
 
 def refund(refund_id: str, net_minor: int | None = None, at: int = 2000, currency: str = "EUR", **lines: int) -> Refund:
     taken = tuple(RefundLine(line_id.removeprefix("line"), net) for line_id, net in lines.items())
-    return Refund(f"event-{refund_id}", "north", "A-1", refund_id, currency, at, at, taken, net_minor)
+    return Refund(f"event-{refund_id[::-1]}", "north", "A-1", refund_id, currency, at, at, taken, net_minor)
 
 
 def nets_after(sold: Order, *refunds: Refund) -> list[int]:
@@ -67,6 +67,15 @@ def test_another_currency_is_refused_and_counted():
 
 def test_the_same_refund_twice_counts_once():
     assert nets_after(order(1000), refund("r1", 300), refund("r1", 300)) == [700]
+
+
+def test_they_apply_by_their_time_whatever_their_ids_and_arrival():
+    by_line, over_all = refund("r1", line1=1000, at=3000), refund("r2", 500, at=2000)
+
+    left = apply_refunds(order(1000, 1000), [by_line, over_all])
+
+    assert [kept.net_minor for kept in left.steps[-1]] == [0, 750]
+    assert (left.refunded_minor, left.excess_minor) == (1250, 250)
 
 
 def test_a_line_at_zero_is_returned_only_if_it_went_back():

@@ -15,7 +15,7 @@ from tests.fakes import NOON
 from tests.people import ADA, NORTH
 from tests.portal.conftest import click, order, words_of
 
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/604.1"
 
 
 @pytest.fixture

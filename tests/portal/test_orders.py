@@ -132,6 +132,13 @@ def test_who_once_earned_from_an_order_can_still_read_its_bookings(portal, world
     assert "€10.00" in page
 
 
+def test_an_order_of_a_merchant_that_i_never_joined_does_not_exist_for_me(portal, world):
+    """A link that was put on a page of mine by mistake makes me a candidate, but not a partner."""
+    world.sells(click("one", "anna", visitor="v", tenant=SOUTH), order("S-1", visitor="v", tenant=SOUTH))
+
+    assert portal.get("/affiliate/conversions/south/S-1", as_=ANNA).status_code == 404
+
+
 def test_charlie_of_south_sees_no_order_of_north(journey):
     assert journey.get("/affiliate/conversions/north/O-1", as_=CHARLIE).status_code == 404
     assert journey.get("/orders/O-1", as_=STELLA).status_code == 404

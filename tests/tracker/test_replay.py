@@ -265,6 +265,19 @@ def test_what_was_recorded_is_counted_by_class_country_and_device(events: Events
     assert wait_for_recorded(events, "replay-1", NOON, 9, within_s=0.1) == found
 
 
+def test_a_store_that_is_away_does_not_take_the_report_with_it(tmp_path: Path) -> None:
+    class Away:
+        def select(self, *_: object, **__: object) -> None:
+            raise Unavailable("the events store cannot be reached: Connection refused")
+
+    server = Server()
+    with running(server) as base:
+        report = replay_log(write_log(tmp_path, line()), "a1", base, events=Away())  # type: ignore[arg-type]
+
+    assert (report.answered, report.recorded) == ({"302": 1}, None)
+    assert as_text(report).endswith("recorded: could not be looked up: the events store cannot be reached: Connection refused")
+
+
 def test_the_report_reads_well() -> None:
     report = ReplayReport(
         run_id="replay-1",
