@@ -12,6 +12,7 @@ import msgspec
 
 from core.clock import Instant
 from core.events import Consent, Event, Lead, Line, Order, Refund, RefundLine, Touch
+from core.ids import is_event_id
 from tracker.device import device_of
 from tracker.traffic import WITHHELD, classify
 
@@ -224,7 +225,7 @@ def identity_keys(event: Lead | Order) -> tuple[str, ...]:
     """Every key that the event shows to be one person, each once: ``v:`` visitor, ``c:`` click, then the customer's own."""
     keys = (
         f"v:{event.visitor_id}" if event.visitor_id else "",
-        f"c:{event.click_id}" if event.click_id else "",
+        f"c:{event.click_id}" if is_event_id(event.click_id) else "",  # "{clickid}", left unexpanded, would join strangers
         *event.customer_keys,
     )
     return tuple(dict.fromkeys(key for key in keys if key))

@@ -59,12 +59,12 @@ def test_an_order_that_comes_after_its_hold_is_payable_at_once(world):
     assert world.balance("anna").payable_minor == 8_00
 
 
-def test_credits_split_every_line_to_the_cent(world):
-    world.order("A-1", Line("1", 100_01), Line("2", 13))
-    world.decide("A-1", shares={"anna": Fraction(1, 3), "ben": Fraction(2, 3)})
-    world.accrue()
+def test_credits_split_every_line_to_the_cent(sqlite_world):
+    sqlite_world.order("A-1", Line("1", 100_01), Line("2", 13))
+    sqlite_world.decide("A-1", shares={"anna": Fraction(1, 3), "ben": Fraction(2, 3)})
+    sqlite_world.accrue()
 
-    assert [(row.line_id, row.affiliate_id, row.amount_minor) for row in world.rows("A-1")] == [
+    assert [(row.line_id, row.affiliate_id, row.amount_minor) for row in sqlite_world.rows("A-1")] == [
         ("1", "anna", 2_67),
         ("1", "ben", 5_33),
         ("2", "anna", 0),
@@ -76,36 +76,40 @@ def test_credits_split_every_line_to_the_cent(world):
     ("currency", "net", "amount"),
     [("EUR", 100_00, 8_00), ("JPY", 1_999, 159), ("BHD", 10_001, 800)],
 )
-def test_percentages_pay_in_the_orders_currency(world, currency, net, amount):
-    world.sell("A-1", "anna", Line("1", net), currency=currency)
-    world.accrue()
+def test_percentages_pay_in_the_orders_currency(sqlite_world, currency, net, amount):
+    sqlite_world.sell("A-1", "anna", Line("1", net), currency=currency)
+    sqlite_world.accrue()
 
-    [row] = world.rows("A-1")
+    [row] = sqlite_world.rows("A-1")
     assert (row.currency, row.amount_minor) == (currency, amount)
-    assert world.balance("anna").currency == currency
+    assert sqlite_world.balance("anna").currency == currency
 
 
-def test_lines_that_earn_nothing_say_why(world):
+def test_lines_that_earn_nothing_say_why(sqlite_world):
     lines = [
         Line("gift", 50_00, category="gift cards"),
         Line("free", 0),
         Line("club", 10_00, category="club"),
         Line("unit", 10_00, sku="A-1", quantity=2),
     ]
-    world.sell("A-1", "anna", *lines, customer_status="returning", currency="USD")
-    world.put(RateCard(NORTH, "main", 2, world.clock() - 300 * DAY, 30, tuple(rule for rule in _rules(world) if rule.rule_id != "all")))
-    world.sell("A-2", "anna", *lines, Line("other", 1_00), customer_status="returning", currency="USD")
-    world.accrue()
+    sqlite_world.sell("A-1", "anna", *lines, customer_status="returning", currency="USD")
+    sqlite_world.put(
+        RateCard(
+            NORTH, "main", 2, sqlite_world.clock() - 300 * DAY, 30, tuple(rule for rule in _rules(sqlite_world) if rule.rule_id != "all")
+        )
+    )
+    sqlite_world.sell("A-2", "anna", *lines, Line("other", 1_00), customer_status="returning", currency="USD")
+    sqlite_world.accrue()
 
-    assert {row.line_id: (row.amount_minor, row.state, row.reason) for row in world.rows("A-2")} == {
+    assert {row.line_id: (row.amount_minor, row.state, row.reason) for row in sqlite_world.rows("A-2")} == {
         "gift": (0, "none", "excluded_category"),
         "free": (0, "none", "no_rule"),
         "club": (0, "none", "returning_customer"),
         "unit": (0, "none", "currency_not_supported"),
         "other": (0, "none", "no_rule"),
     }
-    assert all(row.entry_number is None for row in world.rows("A-2"))
-    assert world.balance("anna").total_minor == 0
+    assert all(row.entry_number is None for row in sqlite_world.rows("A-2"))
+    assert sqlite_world.balance("anna").total_minor == 0
 
 
 def _rules(world):
@@ -121,89 +125,89 @@ def test_nobody_is_credited_nobody_is_paid_and_the_line_says_so(world):
     assert [(row.affiliate_id, row.amount_minor, row.state, row.reason) for row in world.rows("A-1")] == [("", 0, "none", "unattributed")]
 
 
-def test_a_test_order_never_pays(world):
-    world.sell("A-1", "anna", test=True)
-    world.accrue()
+def test_a_test_order_never_pays(sqlite_world):
+    sqlite_world.sell("A-1", "anna", test=True)
+    sqlite_world.accrue()
 
-    assert [(row.affiliate_id, row.amount_minor, row.reason) for row in world.rows("A-1")] == [("", 0, "test")]
-
-
-def test_an_order_without_a_rate_card_in_force_has_no_rule(world):
-    world.sell("A-1", "anna", at=world.clock() - 400 * DAY)
-    world.accrue()
-
-    assert [(row.rate_card_version, row.reason) for row in world.rows("A-1")] == [(0, "no_rule")]
+    assert [(row.affiliate_id, row.amount_minor, row.reason) for row in sqlite_world.rows("A-1")] == [("", 0, "test")]
 
 
-def test_an_order_of_no_programme_is_looked_at_and_books_nothing(world):
-    world.order("A-1")
-    world.decide("A-1", programme_id="")
+def test_an_order_without_a_rate_card_in_force_has_no_rule(sqlite_world):
+    sqlite_world.sell("A-1", "anna", at=sqlite_world.clock() - 400 * DAY)
+    sqlite_world.accrue()
 
-    assert world.accrue() == AccrualReport(seen=1)
-    assert world.rows("A-1") == []
+    assert [(row.rate_card_version, row.reason) for row in sqlite_world.rows("A-1")] == [(0, "no_rule")]
+
+
+def test_an_order_of_no_programme_is_looked_at_and_books_nothing(sqlite_world):
+    sqlite_world.order("A-1")
+    sqlite_world.decide("A-1", programme_id="")
+
+    assert sqlite_world.accrue() == AccrualReport(seen=1)
+    assert sqlite_world.rows("A-1") == []
 
 
 # --- new or returning ------------------------------------------------------------------------------------------------
 
 
-def test_the_shops_word_on_the_customer_stands(world):
+def test_the_shops_word_on_the_customer_stands(sqlite_world):
     for order_id, status in (("A-1", "new"), ("A-2", "returning")):
-        world.sell(order_id, "anna", Line("1", 100_00, category="shoes"), customer_status=status, customer_keys=("em:1",))
-    world.accrue()
+        sqlite_world.sell(order_id, "anna", Line("1", 100_00, category="shoes"), customer_status=status, customer_keys=("em:1",))
+    sqlite_world.accrue()
 
-    assert (world.earned("A-1"), world.earned("A-2")) == ({"anna": 10_00}, {"anna": 8_00})
+    assert (sqlite_world.earned("A-1"), sqlite_world.earned("A-2")) == ({"anna": 10_00}, {"anna": 8_00})
 
 
-def test_without_a_word_history_decides_and_a_stranger_is_neither(world):
+def test_without_a_word_history_decides_and_a_stranger_is_neither(sqlite_world):
     shoe = Line("1", 100_00, category="shoes")
-    world.sell("A-2", "anna", shoe, customer_keys=("em:1", "loy:9"), at=world.clock() - HOUR)
-    world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=world.clock() - 2 * HOUR)
-    world.sell("A-3", "anna", shoe)
-    world.sell("A-0", "anna", shoe, customer_keys=("loy:9",), at=world.clock() - 3 * HOUR, test=True)
-    world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=world.clock() - 3 * HOUR, tenant_id=SOUTH)
-    world.accrue()
+    sqlite_world.sell("A-2", "anna", shoe, customer_keys=("em:1", "loy:9"), at=sqlite_world.clock() - HOUR)
+    sqlite_world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=sqlite_world.clock() - 2 * HOUR)
+    sqlite_world.sell("A-3", "anna", shoe)
+    sqlite_world.sell("A-0", "anna", shoe, customer_keys=("loy:9",), at=sqlite_world.clock() - 3 * HOUR, test=True)
+    sqlite_world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=sqlite_world.clock() - 3 * HOUR, tenant_id=SOUTH)
+    sqlite_world.accrue()
 
-    assert [world.earned(order_id)["anna"] for order_id in ("A-1", "A-2", "A-3")] == [10_00, 8_00, 8_00]
+    assert [sqlite_world.earned(order_id)["anna"] for order_id in ("A-1", "A-2", "A-3")] == [10_00, 8_00, 8_00]
 
 
 # --- the rate card in force ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("offset_ms", "version", "amount"), [(-1, 1, 8_00), (0, 2, 5_00), (1, 2, 5_00)])
-def test_the_version_in_force_at_the_orders_time_prices_it_to_the_millisecond(world, offset_ms, version, amount):
-    begins = world.clock() - DAY
-    world.put(RateCard(NORTH, "main", 2, begins, 30, (Rule("new-all", percent_bps=500),)))
-    world.sell("A-1", "anna", at=begins + offset_ms)
-    world.accrue()
+def test_the_version_in_force_at_the_orders_time_prices_it_to_the_millisecond(sqlite_world, offset_ms, version, amount):
+    begins = sqlite_world.clock() - DAY
+    sqlite_world.put(RateCard(NORTH, "main", 2, begins, 30, (Rule("new-all", percent_bps=500),)))
+    sqlite_world.sell("A-1", "anna", at=begins + offset_ms)
+    sqlite_world.accrue()
 
-    [row] = world.rows("A-1")
+    [row] = sqlite_world.rows("A-1")
     assert (row.rate_card_version, row.amount_minor) == (version, amount)
 
 
-def test_a_rule_edited_later_does_not_touch_what_was_priced(world):
-    world.sell("A-1", "anna", Line("1", 100_00), Line("2", 50_00))
-    world.accrue()
-    world.put(RateCard(NORTH, "main", 2, world.clock() - 10 * DAY, 5, (Rule("richer", percent_bps=9_000),)))
+def test_a_rule_edited_later_does_not_touch_what_was_priced(sqlite_world):
+    sqlite_world.sell("A-1", "anna", Line("1", 100_00), Line("2", 50_00))
+    sqlite_world.accrue()
+    sqlite_world.put(RateCard(NORTH, "main", 2, sqlite_world.clock() - 10 * DAY, 5, (Rule("richer", percent_bps=9_000),)))
 
-    world.refund("A-1", lines={"2": 50_00})
-    world.clock.advance(SECOND)
-    world.accrue()
+    sqlite_world.refund("A-1", lines={"2": 50_00})
+    sqlite_world.clock.advance(SECOND)
+    sqlite_world.accrue()
 
-    assert world.earned("A-1") == {"anna": 8_00}
-    assert {row.rate_card_version for row in world.rows("A-1")} == {1}
-    assert len({row.hold_until for row in world.rows("A-1")}) == 1
+    assert sqlite_world.earned("A-1") == {"anna": 8_00}
+    assert {row.rate_card_version for row in sqlite_world.rows("A-1")} == {1}
+    assert len({row.hold_until for row in sqlite_world.rows("A-1")}) == 1
 
 
-def test_a_new_decision_is_priced_as_the_order_was_first(world):
+def test_a_new_decision_is_priced_as_the_order_was_first(sqlite_world):
     """History may say "returning" later: the line's first rule stays."""
     shoe = Line("1", 100_00, category="shoes")
-    world.sell("A-2", "anna", shoe, customer_keys=("em:1",))
-    world.accrue()
-    world.sell("A-1", "ben", shoe, customer_keys=("em:1",), at=world.clock() - DAY)
-    world.decide("A-2", "ben")
-    world.accrue()
+    sqlite_world.sell("A-2", "anna", shoe, customer_keys=("em:1",))
+    sqlite_world.accrue()
+    sqlite_world.sell("A-1", "ben", shoe, customer_keys=("em:1",), at=sqlite_world.clock() - DAY)
+    sqlite_world.decide("A-2", "ben")
+    sqlite_world.accrue()
 
-    assert world.earned("A-2") == {"anna": 0, "ben": 10_00}
+    assert sqlite_world.earned("A-2") == {"anna": 0, "ben": 10_00}
 
 
 # --- refunds ---------------------------------------------------------------------------------------------------------
@@ -262,13 +266,13 @@ def test_a_refund_beyond_what_remains_stops_at_zero_and_is_shown(world):
     assert (odd.order_id, odd.refunded_minor, odd.excess_minor, odd.refunds_refused) == ("A-1", 100_00, 40_00, 1)
 
 
-def test_a_refund_of_an_order_that_earned_nothing_books_nothing(world):
-    world.sell("A-1", "anna", Line("1", 50_00, category="gift cards"))
-    world.accrue()
-    world.refund("A-1")
-    world.accrue()
+def test_a_refund_of_an_order_that_earned_nothing_books_nothing(sqlite_world):
+    sqlite_world.sell("A-1", "anna", Line("1", 50_00, category="gift cards"))
+    sqlite_world.accrue()
+    sqlite_world.refund("A-1")
+    sqlite_world.accrue()
 
-    assert kinds(world, "A-1") == [("sale", "anna", 0)]
+    assert kinds(sqlite_world, "A-1") == [("sale", "anna", 0)]
 
 
 def test_a_fixed_amount_per_order_goes_with_the_last_of_its_lines(world):
@@ -308,14 +312,14 @@ def test_a_late_click_takes_the_sale_from_the_old_winner(world):
     assert (world.balance("anna").held_minor, world.balance("ben").held_minor) == (0, 6_00)
 
 
-def test_there_and_back_again(world):
-    world.sell("A-1", "anna")
-    world.accrue()
+def test_there_and_back_again(sqlite_world):
+    sqlite_world.sell("A-1", "anna")
+    sqlite_world.accrue()
     for winner in ("ben", "anna", ""):
-        world.decide("A-1", *([winner] if winner else []))
-        world.accrue()
+        sqlite_world.decide("A-1", *([winner] if winner else []))
+        sqlite_world.accrue()
 
-    assert kinds(world, "A-1") == [
+    assert kinds(sqlite_world, "A-1") == [
         ("sale", "anna", 8_00),
         ("redecision", "anna", -8_00),
         ("sale", "ben", 8_00),
@@ -324,36 +328,36 @@ def test_there_and_back_again(world):
         ("redecision", "anna", -8_00),
         ("sale", "", 0),
     ]
-    assert world.rows("A-1")[-1].reason == "unattributed"
+    assert sqlite_world.rows("A-1")[-1].reason == "unattributed"
 
 
-def test_a_share_that_shrinks_is_a_difference_not_a_new_sale(world):
-    world.sell("A-1", "anna")
-    world.accrue()
-    world.decide("A-1", shares=HALVES)
-    world.accrue()
+def test_a_share_that_shrinks_is_a_difference_not_a_new_sale(sqlite_world):
+    sqlite_world.sell("A-1", "anna")
+    sqlite_world.accrue()
+    sqlite_world.decide("A-1", shares=HALVES)
+    sqlite_world.accrue()
 
-    assert kinds(world, "A-1") == [("sale", "anna", 8_00), ("redecision", "anna", -4_00), ("sale", "ben", 4_00)]
-
-
-def test_a_decision_that_changes_nothing_books_nothing(world):
-    world.sell("A-1", "anna")
-    world.accrue()
-    world.decide("A-1", "anna")
-
-    assert world.accrue().rows == 0
+    assert kinds(sqlite_world, "A-1") == [("sale", "anna", 8_00), ("redecision", "anna", -4_00), ("sale", "ben", 4_00)]
 
 
-def test_an_order_that_moves_to_another_programme_is_reversed_in_the_first(world):
-    world.put(
+def test_a_decision_that_changes_nothing_books_nothing(sqlite_world):
+    sqlite_world.sell("A-1", "anna")
+    sqlite_world.accrue()
+    sqlite_world.decide("A-1", "anna")
+
+    assert sqlite_world.accrue().rows == 0
+
+
+def test_an_order_that_moves_to_another_programme_is_reversed_in_the_first(sqlite_world):
+    sqlite_world.put(
         Programme(NORTH, "other", "Other", "https://other.example/"), RateCard(NORTH, "other", 7, 0, 10, (Rule("half", percent_bps=5_000),))
     )
-    world.sell("A-1", "anna")
-    world.accrue()
-    world.decide("A-1", "anna", programme_id="other")
-    world.accrue()
+    sqlite_world.sell("A-1", "anna")
+    sqlite_world.accrue()
+    sqlite_world.decide("A-1", "anna", programme_id="other")
+    sqlite_world.accrue()
 
-    assert [(row.programme_id, row.rate_card_version, row.amount_minor) for row in world.rows("A-1")] == [
+    assert [(row.programme_id, row.rate_card_version, row.amount_minor) for row in sqlite_world.rows("A-1")] == [
         ("main", 1, 8_00),
         ("main", 1, -8_00),
         ("other", 7, 50_00),
@@ -372,14 +376,14 @@ def test_tenants_have_ledgers_of_their_own(world):
     assert [row.entry_number for tenant_id in (NORTH, SOUTH) for row in world.rows("A-1", tenant_id)] == [1, 1]
 
 
-def test_a_tenant_that_the_books_do_not_know_is_reported_and_skipped(world):
-    world.sell("A-1", "anna", tenant_id="nowhere")
-    world.sell("A-2", "anna")
+def test_a_tenant_that_the_books_do_not_know_is_reported_and_skipped(sqlite_world):
+    sqlite_world.sell("A-1", "anna", tenant_id="nowhere")
+    sqlite_world.sell("A-2", "anna")
 
-    report = world.accrue()
+    report = sqlite_world.accrue()
 
     assert report.problems == ("tenant nowhere is not in the catalogue; its orders were not booked",)
-    assert world.earned("A-2") == {"anna": 8_00}
+    assert sqlite_world.earned("A-2") == {"anna": 8_00}
 
 
 def test_more_orders_than_one_page_are_all_booked(sqlite_world):

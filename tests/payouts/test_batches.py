@@ -64,17 +64,17 @@ def test_due_holds_are_released_before_the_batch_looks(world):
     assert prepared(world).amount_minor == 8_00
 
 
-def test_the_cut_off_is_exclusive(world):
-    sell_payable(world, "A-1", "anna")
-    world.accrue()
-    cutoff = world.clock()
-    sell_payable(world, "A-2", "ben")
-    world.clock.advance(1)
-    world.accrue()
+def test_the_cut_off_is_exclusive(sqlite_world):
+    sell_payable(sqlite_world, "A-1", "anna")
+    sqlite_world.accrue()
+    cutoff = sqlite_world.clock()
+    sell_payable(sqlite_world, "A-2", "ben")
+    sqlite_world.clock.advance(1)
+    sqlite_world.accrue()
 
     with pytest.raises(BadInput, match=r"nobody of north can be paid in EUR of what was posted before 2026-11-21T12:00:00\.000Z"):
-        prepare(world.books, NORTH, "EUR", cutoff, FRANK, world.clock())
-    assert prepare(world.books, NORTH, "EUR", cutoff + 1, FRANK, world.clock()).amount_minor == 8_00
+        prepare(sqlite_world.books, NORTH, "EUR", cutoff, FRANK, sqlite_world.clock())
+    assert prepare(sqlite_world.books, NORTH, "EUR", cutoff + 1, FRANK, sqlite_world.clock()).amount_minor == 8_00
 
 
 def test_only_one_currency_and_one_tenant_at_a_time(world):
@@ -88,34 +88,34 @@ def test_only_one_currency_and_one_tenant_at_a_time(world):
     assert world.balance("anna", SOUTH).payable_minor == 8_00
 
 
-def test_a_currency_that_is_none_is_refused(world):
+def test_a_currency_that_is_none_is_refused(sqlite_world):
     with pytest.raises(BadInput, match="ISO 4217"):
-        prepare(world.books, NORTH, "XYZ", world.clock(), FRANK, world.clock())
+        prepare(sqlite_world.books, NORTH, "XYZ", sqlite_world.clock(), FRANK, sqlite_world.clock())
 
 
-def test_who_has_no_bank_account_is_left_out_and_listed(world):
-    sell_payable(world, "A-1", "anna")
-    sell_payable(world, "A-2", "charlie")
-    batch = prepared(world)
+def test_who_has_no_bank_account_is_left_out_and_listed(sqlite_world):
+    sell_payable(sqlite_world, "A-1", "anna")
+    sell_payable(sqlite_world, "A-2", "charlie")
+    batch = prepared(sqlite_world)
 
     assert batch.left_out == (LeftOut("charlie", 8_00, "no_bank_details"),)
-    assert world.balance("charlie").payable_minor == 8_00
-    world.put(Affiliate("charlie", "Charlie", "charlie@app.example", account_holder="Charlie", iban="DE89370400440532013000"))
-    assert [payout.affiliate_id for payout in prepared(world).payouts] == ["charlie"]
+    assert sqlite_world.balance("charlie").payable_minor == 8_00
+    sqlite_world.put(Affiliate("charlie", "Charlie", "charlie@app.example", account_holder="Charlie", iban="DE89370400440532013000"))
+    assert [payout.affiliate_id for payout in prepared(sqlite_world).payouts] == ["charlie"]
 
 
-def test_nobody_to_pay_names_who_was_left_out_and_claims_nothing(world):
-    sell_payable(world, "A-1", "charlie")
+def test_nobody_to_pay_names_who_was_left_out_and_claims_nothing(sqlite_world):
+    sell_payable(sqlite_world, "A-1", "charlie")
 
     with pytest.raises(BadInput, match=r"left out: charlie \(no_bank_details\); nothing was prepared"):
-        prepared(world)
-    assert world.balance("charlie").payable_minor == 8_00
+        prepared(sqlite_world)
+    assert sqlite_world.balance("charlie").payable_minor == 8_00
 
 
-def test_a_balance_below_the_minimum_waits(world):
-    sell_payable(world, "A-1", "anna")
-    sell_payable(world, "A-2", "ben", 50_00)
-    batch = prepared(world, minimum_minor=4_01)
+def test_a_balance_below_the_minimum_waits(sqlite_world):
+    sell_payable(sqlite_world, "A-1", "anna")
+    sell_payable(sqlite_world, "A-2", "ben", 50_00)
+    batch = prepared(sqlite_world, minimum_minor=4_01)
 
     assert batch.left_out == (LeftOut("ben", 4_00, "below_minimum"),)
 
@@ -136,12 +136,12 @@ def test_the_reasons_to_leave_somebody_out():
 
 
 @pytest.mark.parametrize("by", [FRANK, "Frank@North.Example", f" {FRANK} "])
-def test_the_preparer_may_not_approve(world, by):
-    sell_payable(world, "A-1", "anna")
-    batch = prepared(world)
+def test_the_preparer_may_not_approve(sqlite_world, by):
+    sell_payable(sqlite_world, "A-1", "anna")
+    batch = prepared(sqlite_world)
 
     with pytest.raises(NotAllowed) as refused:
-        approve(world.books, NORTH, batch.batch_id, by, batch.content_hash, world.clock())
+        approve(sqlite_world.books, NORTH, batch.batch_id, by, batch.content_hash, sqlite_world.clock())
     assert str(refused.value) == (
         "cannot approve batch pb_1: frank@north.example prepared it, and the preparer may not approve; ask another finance user"
     )

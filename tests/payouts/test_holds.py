@@ -58,11 +58,11 @@ def test_more_affiliates_than_one_look_takes(sqlite_world):
     assert release_due(sqlite_world.books, sqlite_world.clock(), limit=1) == 3
 
 
-def test_a_refund_after_the_hold_is_payable_at_once_so_that_no_batch_misses_it(world):
-    world.sell("A-1", "anna", at=world.clock() - 31 * DAY)
-    world.accrue()
-    world.refund("A-1")
-    world.accrue()
+def test_a_refund_after_the_hold_is_payable_at_once_so_that_no_batch_misses_it(sqlite_world):
+    sqlite_world.sell("A-1", "anna", at=sqlite_world.clock() - 31 * DAY)
+    sqlite_world.accrue()
+    sqlite_world.refund("A-1")
+    sqlite_world.accrue()
 
-    assert world.balance("anna").payable_minor == 0
-    assert {row.state for row in world.rows("A-1")} == {"payable"}
+    assert sqlite_world.balance("anna").payable_minor == 0
+    assert {row.state for row in sqlite_world.rows("A-1")} == {"payable"}

@@ -15,7 +15,7 @@ STORED = AT + 2_000
 CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 
 TOUCH = Touch(
-    event_id="01TOUCH",
+    event_id="01JD7Q9QZ0ABCDEFGHJKMNPQRS",
     kind="click",
     tenant_id="north",
     programme_id="main",
@@ -39,7 +39,7 @@ ORDER = Order(
     occurred_at=AT,
     received_at=AT + 1,
     lines=(Line("1", 80_00, sku="TV", quantity=2), Line("2", 19_99, category="books")),
-    click_id="01TOUCH",
+    click_id="01JD7Q9QZ0ABCDEFGHJKMNPQRS",
     visitor_id="01VISITOR",
     customer_keys=("em:aa", "cid:bb"),
     coupons=(" anna10", "ANNA10", "Ben5"),
@@ -62,7 +62,7 @@ def test_a_click_becomes_one_row_with_class_country_and_device() -> None:
     assert (table, at) == ("touches", AT)
     assert msgspec.json.decode(msgspec.json.encode(row)) == {
         "tenant_id": "north",
-        "touch_id": "01TOUCH",
+        "touch_id": "01JD7Q9QZ0ABCDEFGHJKMNPQRS",
         "kind": "click",
         "programme_id": "main",
         "affiliate_id": "anna",
@@ -124,14 +124,20 @@ def test_an_order_links_its_keys_as_a_star_both_ways() -> None:
 
     assert {table for table, _, _ in links} == {"identity_links"}
     assert [(row.key, row.other_key) for _, _, row in links] == [
-        ("v:01VISITOR", "c:01TOUCH"),
-        ("c:01TOUCH", "v:01VISITOR"),
+        ("v:01VISITOR", "c:01JD7Q9QZ0ABCDEFGHJKMNPQRS"),
+        ("c:01JD7Q9QZ0ABCDEFGHJKMNPQRS", "v:01VISITOR"),
         ("v:01VISITOR", "em:aa"),
         ("em:aa", "v:01VISITOR"),
         ("v:01VISITOR", "cid:bb"),
         ("cid:bb", "v:01VISITOR"),
     ]
     assert {(row.event_id, row.linked_at) for _, _, row in links} == {("01ORDER", 1763726400.123)}
+
+
+def test_a_click_id_that_is_not_ours_joins_nobody() -> None:
+    order = msgspec.structs.replace(ORDER, visitor_id="", click_id="{clickid}", customer_keys=("em:aa",))
+
+    assert identity_keys(order) == ("em:aa",)
 
 
 def test_one_key_alone_links_nothing() -> None:
@@ -157,9 +163,11 @@ def test_a_refund_over_the_order_has_no_lines_and_one_of_all_no_amount() -> None
 
 @given(st.lists(st.sampled_from(["em:a", "em:b", "cid:c", "loy:d", "ph:e"]), max_size=5).map(tuple), st.booleans(), st.booleans())
 def test_every_key_reaches_every_other_and_links_are_linear(keys: tuple[str, ...], visitor: bool, click: bool) -> None:
-    order = msgspec.structs.replace(ORDER, customer_keys=keys, visitor_id="1" if visitor else "", click_id="2" if click else "")
+    order = msgspec.structs.replace(
+        ORDER, customer_keys=keys, visitor_id="1" if visitor else "", click_id="01JD7Q9QZ0ABCDEFGHJKMNPQRS" if click else ""
+    )
     links = {(row.key, row.other_key) for _, _, row in rows(order, STORED, country_of)[1:]}
-    distinct = set(keys) | ({"v:1"} if visitor else set()) | ({"c:2"} if click else set())
+    distinct = set(keys) | ({"v:1"} if visitor else set()) | ({"c:01JD7Q9QZ0ABCDEFGHJKMNPQRS"} if click else set())
 
     assert set(identity_keys(order)) == distinct
     assert links == {(other, key) for key, other in links}
