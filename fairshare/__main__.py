@@ -38,7 +38,7 @@ def main() -> None:
     except (SettingsError, CannotStart, InUse) as error:
         say(f"fairshare: {error}")
         sys.exit(2)
-    except FairshareError as error:
+    except (FairshareError, OSError) as error:
         say(f"fairshare: {error}")
         sys.exit(1)
 
@@ -79,9 +79,11 @@ def up(
             if ready_file:
                 write_ready_file(ready_file, ready)
         supervisor.watch(say)
+        say("stopping ...")
     finally:
         supervisor.stop()
-        say("stopped")
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
 
 
 @app.command(rich_help_panel=RUN)

@@ -50,28 +50,38 @@ class AccrualReport(msgspec.Struct, frozen=True):
 
 
 def accrue_once(
-    events: EventsStore, books: Books, clock: Clock, limit: int = ORDERS_AT_ONCE, progress: Callable[[int], None] | None = None
+    events: EventsStore,
+    books: Books,
+    clock: Clock,
+    limit: int = ORDERS_AT_ONCE,
+    progress: Callable[[int], None] | None = None,
+    memory: set[Change] | None = None,
 ) -> AccrualReport:
     """Book everything that changed since the last run. ``limit``: orders in hand at once; ``progress`` hears how many are done.
 
-    Running it twice is the same as once.
+    Running it twice is the same as once. ``memory``, kept by a caller that runs again and again, spares it what it has
+    just looked at: every run reads a little before its cursor.
 
     Raises:
         Unavailable: a store cannot be used now; what was booked before stays, the rest comes with the next run.
     """
     with books.reading() as connection:
         position = read_cursor(connection, CURSOR)
-    report, last = AccrualReport(), NOTHING_YET
+    report, last, met = AccrualReport(), NOTHING_YET, set[Change]()
     while page := read_changes(events, position - REREAD_MS, last, limit):
         last = page[-1]
-        for tenant_id, order_ids in by_tenant(page).items():
+        for tenant_id, order_ids in by_tenant([change for change in page if change not in (memory or ())]).items():
             report += _accrue_orders(events, books, clock, tenant_id, order_ids)
+        met.update(page)
         if last.changed_at > position:
             _move(books, last, clock())
         if progress:
             progress(report.seen)
         if len(page) < limit:
             break
+    if memory is not None:
+        memory.clear()
+        memory.update(met)
     return report
 
 
@@ -79,10 +89,11 @@ def run_accrual(
     events: EventsStore, books: Books, clock: Clock, stop: Event, every_ms: int = 500, backoff_s: Sequence[float] = BACKOFF_S
 ) -> None:
     """Accrue and release due holds until ``stop`` is set. Nothing escapes: a failed pass is logged and tried again, later and later."""
-    failures = 0
+    failures, memory = 0, set[Change]()
     while not stop.is_set():
         try:
-            accrue_once(events, books, clock)
+            for problem in accrue_once(events, books, clock, memory=memory).problems:
+                logger.warning("accrual: %s", problem)
             release_due(books, clock())
             failures = 0
         except Unavailable as error:
@@ -153,7 +164,7 @@ def _try_book(facts: Facts, posted: Sequence[Commission], tariff: Tariff, now: I
     try:
         return book(facts, posted, tariff, now)
     except Exception as error:
-        logger.exception("order %s of %s cannot be booked", facts.order.order_id, facts.order.tenant_id)
+        logger.debug("order %s of %s", facts.order.order_id, facts.order.tenant_id, exc_info=True)
         return f"it cannot be booked: {type(error).__name__}: {error}"[:255]
 
 

@@ -19,11 +19,12 @@ RETURNING_ORDERS = read_query(__file__, "returning_orders")
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An order of which something was stored, lastly at ``changed_at``."""
+    """An order of which something was stored, lastly at ``changed_at``. An equal change stands for the same stored rows."""
 
     tenant_id: str
     order_id: str
     changed_at: Instant
+    mark: int = 0
 
 
 NOTHING_YET = Change("", "", -1)

@@ -1,6 +1,12 @@
 """Pages and the JSON API for the four roles: affiliate, merchant, finance, analyst.
 
-In reading order: ``app`` (puts the site together), ``headers``, ``sessions`` (who is asking), ``passwords``, ``page`` (how a page is made),
-``forms``, ``words`` (money, times and terms as people read them), ``chart``; then the pages: ``affiliate``, ``links``, ``orders``,
-``analyst``, ``merchant``, ``finance``; and ``api``.
+In reading order: ``app`` (puts the site together), ``headers``, ``sessions`` (who is asking), ``passwords``, ``page`` (how a page is
+made), ``forms``, ``words`` (money, times and terms as people read them), ``chart``, ``account`` (one's own sign-in).
+
+Affiliate: ``affiliate`` (overview), ``affiliate_catalogue`` (what it joined), ``affiliate_links``, ``affiliate_conversions``,
+``affiliate_money``, ``affiliate_programmes``, ``affiliate_account``. Merchant: ``merchant`` (overview), ``merchant_catalogue``,
+``merchant_orders``, ``merchant_affiliates``, ``merchant_programmes``, ``merchant_versions``, ``merchant_policy``,
+``merchant_policy_form``, ``merchant_rates``, ``merchant_rate_form``, ``merchant_coupons``, ``merchant_stores``, ``merchant_keys``.
+Finance: ``finance`` (overview), ``finance_plan``, ``finance_batches``, ``finance_statement``, ``finance_ledger``. Analyst:
+``analyst`` (the report), ``analyst_orders``. For all of them ``orders`` (why an order was credited), and for machines ``api``.
 """

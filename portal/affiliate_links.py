@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from core.catalogue import Link, Programme, Tenant
+from core.catalogue import Coupon, Link, Programme, Tenant
 from core.clock import DAY, Instant
 from core.errors import Conflict, NotFound
 from core.scope import Scope
@@ -20,7 +20,7 @@ from portal.forms import Form, read_form, read_query_form
 from portal.page import page, redirect, run
 from portal.sessions import role
 from store.books import Books
-from store.catalogue import add, find_link, links_of, put
+from store.catalogue import add, coupons_of, find_link, links_of, put
 from store.events import EventsStore, read_query
 from tracker.destination import merge, read_deep_link
 from tracker.links import build_table
@@ -193,6 +193,7 @@ async def _links_page(request: Request, scope: Scope, mine: Joined, form: Form, 
     state = request.app.state
     to_at = state.clock() + 1
     rows = await run(read_links, state.books, state.events, mine, to_at - PERIOD_DAYS * DAY, to_at)
+    coupons = await run(_coupons, state.books, scope.affiliate_id)
     return page(
         request,
         scope,
@@ -200,6 +201,7 @@ async def _links_page(request: Request, scope: Scope, mine: Joined, form: Form, 
         status=status,
         mine=mine,
         rows=rows,
+        coupons=[(coupon, coupon.valid_at(state.clock())) for coupon in coupons],
         form=form,
         days=PERIOD_DAYS,
         tracker=state.settings.tracker,
@@ -240,6 +242,11 @@ async def _own_link(request: Request, scope: Scope) -> Link:
 def _find(books: Books, code: str) -> Link | None:
     with books.reading() as connection:
         return find_link(connection, code)
+
+
+def _coupons(books: Books, affiliate_id: str) -> list[Coupon]:
+    with books.reading() as connection:
+        return coupons_of(connection, affiliate_id)
 
 
 def _put(books: Books, link: Link, changed_by: str, at: Instant) -> None:

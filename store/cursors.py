@@ -4,7 +4,10 @@ A poller moves its cursor in the transaction of the work itself, and re-reads a 
 work must be idempotent and nothing is skipped.
 """
 
+from contextlib import suppress
+
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from core.clock import Instant
 from store.schema import cursors
@@ -23,6 +26,7 @@ def move_cursor(connection: Connection, name: str, position: int, at: Instant) -
     """Set the position, at ``at``. A cursor never goes back: a lower position than the stored one leaves it alone."""
     values = {"position": position, "moved_at": at}
     if connection.scalar(select(cursors.c.name).where(cursors.c.name == name)) is None:
-        connection.execute(insert(cursors).values(name=name, **values))
-        return
+        with suppress(IntegrityError), connection.begin_nested():  # another process may be first, too
+            connection.execute(insert(cursors).values(name=name, **values))
+            return
     connection.execute(update(cursors).where(cursors.c.name == name, cursors.c.position <= position).values(**values))

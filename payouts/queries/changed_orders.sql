@@ -1,15 +1,15 @@
 -- changed_orders: orders with a decision or a refund stored at or after an instant.
 -- scope:  installation, because one accrual loop serves all tenants
--- grain:  one row per order, with its latest change
+-- grain:  one row per order, with its latest change and a mark that differs with every row stored since
 -- order:  oldest change first, then tenant and order, so that the last row is where the next page begins
 -- params: since_ms (inclusive), after_ms, after_tenant, after_order (the last row of the page before; exclusive), at_most
-SELECT tenant_id, order_id, toUnixTimestamp64Milli(max(stored_at)) AS changed_ms
+SELECT tenant_id, order_id, toUnixTimestamp64Milli(max(stored_at)) AS changed_ms, groupBitXor(row_hash) AS mark
 FROM
 (
-    SELECT tenant_id, order_id, stored_at FROM decisions
+    SELECT DISTINCT tenant_id, order_id, stored_at, cityHash64('decision', revision, inputs_hash, stored_at) AS row_hash FROM decisions
     WHERE stored_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
     UNION ALL
-    SELECT tenant_id, order_id, stored_at FROM refunds
+    SELECT DISTINCT tenant_id, order_id, stored_at, cityHash64('refund', event_id, stored_at) AS row_hash FROM refunds
     WHERE stored_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
 )
 GROUP BY tenant_id, order_id

@@ -49,9 +49,14 @@ class FakeEvents:
         return list(getattr(self, query.name)(**params))
 
     def changed_orders(self, since_ms: int, after_ms: int, after_tenant: str, after_order: str, at_most: int) -> Any:
-        rows = ((tenant_id, order_id, at) for (tenant_id, order_id), at in self.changes.items() if at >= since_ms)
+        rows = ((*key, at, self._mark(*key)) for key, at in self.changes.items() if at >= since_ms)
         ordered = sorted(rows, key=lambda row: (row[2], row[0], row[1]))
         return [row for row in ordered if (row[2], row[0], row[1]) > (after_ms, after_tenant, after_order)][:at_most]
+
+    def _mark(self, tenant_id: str, order_id: str) -> int:
+        refunds = sum(key[:2] == (tenant_id, order_id) for key in self.refunds)
+        verdict = self.verdicts.get((tenant_id, order_id))
+        return 1_000 * refunds + (verdict.revision if verdict else 0)
 
     def orders_by_id(self, tenant_id: str, order_ids: list[str]) -> Iterator[Any]:
         for order_id in sorted(order_ids):

@@ -409,6 +409,25 @@ def test_the_next_run_begins_where_this_one_ended(sqlite_world):
     assert world.accrue().seen == 1
 
 
+def test_a_loop_does_not_look_again_at_what_it_has_just_seen(sqlite_world):
+    world, memory = sqlite_world, set()
+
+    def run():
+        return accrue_once(world.events, world.books, world.clock, limit=2, memory=memory).seen
+
+    for number in range(3):
+        world.sell(f"A-{number}", "anna")
+    first, idle = run(), run()
+    world.events.asked.clear()
+    silent = run()
+    questions = list(world.events.asked)
+    world.refund("A-1", net_minor=1_00)
+
+    assert (first, idle, silent, run()) == (3, 0, 0, 1)
+    assert set(questions) == {"changed_orders"}
+    assert world.earned("A-1") == {"anna": 7_92}
+
+
 def test_what_becomes_visible_late_is_still_found(sqlite_world):
     world = sqlite_world
     world.sell("A-1", "anna")

@@ -156,8 +156,25 @@ def test_changes_come_by_time_tenant_and_order_page_by_page(store):
     while page := read_changes(store.events, AT, last, 2):
         seen, last = seen + page, page[-1]
 
-    assert seen == expected
+    assert [Change(one.tenant_id, one.order_id, one.changed_at) for one in seen] == expected
     assert len(read_changes(store.events, -5, NOTHING_YET, 10)) == 5
+
+
+def test_a_change_is_equal_while_nothing_new_was_stored(store):
+    def look() -> list[Change]:
+        return read_changes(store.events, AT, NOTHING_YET, 10)
+
+    store.decision("A-1", 1, stored=AT + 5)
+    store.refund("A-1", "r1", 5, stored=AT)
+    first = look()
+    store.refund("A-1", "r1", 5, stored=AT)
+    repeated = look()
+    store.refund("A-1", "r2", 5, stored=AT)
+    late = look()
+    store.decision("A-1", 2, stored=AT + 5)
+
+    assert repeated == first
+    assert len({first[0], late[0], look()[0]}) == 3
 
 
 def test_history_by_time_then_event_id_within_the_tenant_and_without_tests(store):

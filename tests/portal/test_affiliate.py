@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from core.catalogue import Affiliate, Membership, Programme, Tenant
+from core.catalogue import Affiliate, Coupon, Membership, Programme, Tenant
 from core.clock import DAY, HOUR
 from core.events import Line, Refund, RefundLine
 from payouts import batches, holds
@@ -220,6 +220,15 @@ def test_the_list_counts_each_links_clicks(portal, world):
 
     assert "Shoes anna-north North Shoes north.example/shoes 2 3 21 Nov 2026, 11:00" in page
     assert "ben" not in page
+
+
+def test_coupon_codes_say_whether_they_are_valid_now(portal, world):
+    change(world, Coupon(NORTH, "ANNA20", "main", "anna", valid_to=NOON), Coupon(NORTH, "ANNA25", "main", "anna", valid_from=NOON))
+    page = words_of(portal.get("/affiliate/links", as_=ANNA))
+
+    assert "ANNA20 North Shoes North affiliates the beginning 21 Nov 2026, 12:00 Not valid" in page
+    assert "ANNA25 North Shoes North affiliates 21 Nov 2026, 12:00 further notice Valid" in page
+    assert "BEN10" not in page
 
 
 # --- conversions -----------------------------------------------------------------------------------------------------

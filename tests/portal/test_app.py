@@ -1,16 +1,21 @@
 """The site as a whole: headers, errors, the way in."""
 
 import asyncio
+import re
+from collections.abc import Iterator
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from core.errors import BadInput, Conflict, NotAllowed, Unavailable
 from core.settings import Settings
-from portal.app import create_app
-from tests.people import ANNA, MARTHA
+from portal.app import create_app, site_routes
+from tests.people import ADA, ANNA, FRANK, MARTHA
+
+PEOPLE = {"affiliate": ANNA, "merchant": MARTHA, "finance": FRANK, "analyst": ADA}
 
 
 def test_health_answers_as_json(portal):
@@ -49,12 +54,32 @@ def test_the_start_page_leads_to_the_page_of_ones_role_or_to_the_sign_in(portal)
     assert portal.get("/", as_=ANNA).headers["location"] == "/affiliate"
 
 
-def test_no_page_has_a_style_or_script_of_its_own(portal):
-    """The content security policy would drop them, and the page would look right only to who wrote it."""
-    text = portal.get("/sign-in").text
+def test_every_page_is_one_that_works_without_scripts_and_says_what_it_is(portal):
+    """One heading, a title of its own, a label for every field, a CSRF token in every form that changes something."""
+    for route in site_routes():
+        if isinstance(route, Route) and "GET" in route.methods and not route.param_convertors:
+            for role in getattr(route.endpoint, "roles", ()):
+                answer = portal.get(route.path, as_=PEOPLE[role])
+                if answer.headers["content-type"].startswith("text/html"):
+                    assert not list(faults_of(answer.text)), route.path
 
-    assert " style=" not in text
-    assert "<script" not in text
+
+def faults_of(html: str) -> Iterator[str]:
+    if " style=" in html or re.search(r"<script(?! src=)|\son[a-z]+=", html):
+        yield "a style or script of its own, which the content security policy drops"
+    if len(re.findall(r"<h1[ >]", html)) != 1:
+        yield "not exactly one main heading"
+    if re.search(r"<title>\s*·", html):
+        yield "no title"
+    for form in re.findall(r'<form[^>]*method="post".*?</form>', html, re.DOTALL):
+        if 'name="csrf" value="' not in form:
+            yield f"no CSRF token: {form[:80]}"
+    ids = re.findall(r'<(?:input|select|textarea)\b(?![^>]*type="(?:hidden|checkbox|radio)")[^>]*?\bid="([^"]+)"', html)
+    for id_ in ids:
+        if f'for="{id_}"' not in html:
+            yield f"a field without a label: {id_}"
+    if re.search(r'<(?:input|select|textarea)\b(?![^>]*type="(?:hidden|checkbox|radio)")(?![^>]*\bid=)(?![^>]*aria-label)', html):
+        yield "a field that no label can name"
 
 
 @pytest.mark.parametrize(
