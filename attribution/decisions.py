@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from attribution.journey import parts_of
-from core.clock import Instant, as_datetime
+from core.clock import SECOND, Instant, as_datetime
 from core.credit import Credit, Decision, Result
 from core.events import Line, Order
 from store.events import EventsStore, read_query
@@ -117,8 +117,9 @@ class DecisionLog:
             ordered = as_datetime(revision.ordered_at)
             by_month.setdefault((ordered.year, ordered.month), []).append(revision)
         for _, block in sorted(by_month.items()):
-            columns = _columns(block, at, self._next_stored_at(at))
-            self._events.insert_columns("decisions", list(columns), list(columns.values()), token_of(block))
+            stored_at = self._next_stored_at(at)
+            lines = b"\n".join(msgspec.json.encode(_row(revision, at, stored_at)) for revision in block)
+            self._events.insert_json("decisions", lines, token_of(block))
 
     def _next_stored_at(self, at: Instant) -> Instant:
         if self._newest is None:
@@ -133,22 +134,23 @@ def token_of(block: Sequence[Revision]) -> str:
     return "decisions:" + hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
-def _columns(block: Sequence[Revision], decided_at: Instant, stored_at: Instant) -> dict[str, list[Any]]:
-    decisions = [one.decision for one in block]
+def _row(revision: Revision, decided_at: Instant, stored_at: Instant) -> dict[str, Any]:
+    """One row as the events store reads JSON: times in seconds, the trace as text."""
+    decision = revision.decision
     return {
-        "tenant_id": [decision.tenant_id for decision in decisions],
-        "order_id": [decision.order_id for decision in decisions],
-        "revision": [one.revision for one in block],
-        "programme_id": [decision.programme_id for decision in decisions],
-        "policy_version": [decision.policy_version for decision in decisions],
-        "result": [decision.result for decision in decisions],
-        "credits.affiliate_id": [[credit.affiliate_id for credit in decision.credits] for decision in decisions],
-        "credits.touch_id": [[credit.touch_id for credit in decision.credits] for decision in decisions],
-        "credits.numerator": [[credit.numerator for credit in decision.credits] for decision in decisions],
-        "credits.denominator": [[credit.denominator for credit in decision.credits] for decision in decisions],
-        "trace": [msgspec.json.encode(decision.trace).decode() for decision in decisions],
-        "inputs_hash": [decision.inputs_hash for decision in decisions],
-        "ordered_at": [as_datetime(one.ordered_at) for one in block],
-        "decided_at": [as_datetime(decided_at)] * len(block),
-        "stored_at": [as_datetime(stored_at)] * len(block),
+        "tenant_id": decision.tenant_id,
+        "order_id": decision.order_id,
+        "revision": revision.revision,
+        "programme_id": decision.programme_id,
+        "policy_version": decision.policy_version,
+        "result": decision.result,
+        "credits.affiliate_id": [credit.affiliate_id for credit in decision.credits],
+        "credits.touch_id": [credit.touch_id for credit in decision.credits],
+        "credits.numerator": [credit.numerator for credit in decision.credits],
+        "credits.denominator": [credit.denominator for credit in decision.credits],
+        "trace": msgspec.json.encode(decision.trace).decode(),
+        "inputs_hash": decision.inputs_hash,
+        "ordered_at": revision.ordered_at / SECOND,
+        "decided_at": decided_at / SECOND,
+        "stored_at": stored_at / SECOND,
     }

@@ -64,8 +64,9 @@ def why(verdict: Verdict, candidate: Candidate, ordered_at: Instant, rule: Touch
         rule: the policy's window for the candidate's class, None where it has none.
     """
     noun, before = NOUNS[candidate.touch_class][0], span(ordered_at - candidate.occurred_at)
+    article = "an" if noun[0] in "aeiou" else "a"
     if verdict == "outside_window" and rule is not None:
-        return f"It happened {before} before the order; a {noun} counts for {window_words(rule.window_hours)}."
+        return f"It happened {before} before the order; {article} {noun} counts for {window_words(rule.window_hours)}."
     if verdict == "after_order":
         return f"It happened {before} after the order."
     if verdict == "bot":

@@ -89,10 +89,30 @@ def say(line: str) -> None:
 
 
 def publish(result: dict[str, Any], faults: Sequence[str] = ()) -> None:
-    """Print a result. With ``faults`` the figures mean nothing: they are printed too, and the exit code is 1."""
+    """Print a result. With ``faults`` the figures mean nothing: they are printed too, and the exit code is 1.
+
+    ``others_used_cores`` is how many cores other programs kept busy meanwhile: near 0 for figures worth keeping.
+    """
+    result["machine"]["others_used_cores"] = _used_by_others()
     print(json.dumps(result | ({"faults": list(faults)} if faults else {}), indent=2))
     if faults:
         sys.exit(1)
+
+
+def _usage() -> tuple[float, float, float]:
+    """Now, and processor seconds so far: of the whole machine, and of this process with the children it waited for."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _waiting, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+    own = os.times()
+    return time.monotonic(), (user + nice + system + irq + softirq) / ticks, sum(own[:4])
+
+
+_BEGAN = _usage()
+
+
+def _used_by_others() -> float:
+    (began, all_before, own_before), (now, all_after, own_after) = _BEGAN, _usage()
+    return round(max(0.0, (all_after - all_before) - (own_after - own_before)) / (now - began), 2)
 
 
 def _median(rounds: Sequence[Timing]) -> tuple[float, float]:

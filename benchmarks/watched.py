@@ -1,7 +1,6 @@
 """An events store that keeps time: how long each question and each insert took, and what was inserted."""
 
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from store.events import EventsStore, Query
@@ -35,11 +34,6 @@ class WatchedEvents(EventsStore):
         self._store.insert_json(table, lines, token)
         self._note(f"insert into {table}", began)
         self.inserted.append(Inserted(table, lines, token))
-
-    def insert_columns(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]], token: str) -> None:
-        began = time.perf_counter()
-        self._store.insert_columns(table, names, columns, token)
-        self._note(f"insert into {table}", began)
 
     def command(self, sql: str, **params: Any) -> Any:
         return self._store.command(sql, **params)

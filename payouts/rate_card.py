@@ -41,7 +41,7 @@ def match(rules: Iterable[Rule], line: Line, context: Context) -> Rule | Reason:
     ``returning_customer`` means: a rule fits but for the customer's status. A fixed amount is in the tenant's currency;
     where it is the match and the order is in another, the line earns nothing (``currency_not_supported``).
     """
-    fitting = [rule for rule in sorted(rules, key=_rank) if _fits_line(rule, line)]
+    fitting = [rule for rule in sorted(rules, key=rank) if _fits_line(rule, line)]
     for rule in fitting:
         if rule.customer_status in ("", context.customer_status):
             foreign = rule.percent_bps is None and context.currency != context.tenant_currency
@@ -106,7 +106,8 @@ def sentence(rule: Rule, currency: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _rank(rule: Rule) -> tuple[int, int, str]:
+def rank(rule: Rule) -> tuple[int, int, str]:
+    """The order in which rules are tried: smallest priority, then most conditions, then id."""
     return (rule.priority, -sum(map(bool, (rule.categories, rule.skus, rule.customer_status))), rule.rule_id)
 
 

@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from core.catalogue import Catalogue, Programme, RateCard, Rule, version_at
+from core.catalogue import Catalogue, Programme, RateCard, version_at
 from core.catalogue_rules import DAYS_LIMIT
 from core.scope import Scope
-from payouts.rate_card import sentence
+from payouts.rate_card import rank, sentence
 from portal.forms import Form, read_form
 from portal.merchant_catalogue import check, own_catalogue, own_programme, write_version
 from portal.merchant_rate_form import CUSTOMERS, MOST_RULES, PAYS, add_rows, count_rows, rate_form, read_rules
@@ -70,16 +70,7 @@ def currency_of(catalogue: Catalogue) -> str:
 
 def rate_sentences(card: RateCard | None, currency: str) -> list[str]:
     """One sentence for each rule, in the order in which the rules are tried."""
-    return [sentence(rule, currency) for rule in in_order(card.rules)] if card else []
-
-
-def in_order(rules: tuple[Rule, ...]) -> list[Rule]:
-    """Rules as they are tried: a test holds this to what :func:`payouts.rate_card.match` does."""
-    return sorted(rules, key=lambda rule: (rule.priority, -_conditions(rule), rule.rule_id))
-
-
-def _conditions(rule: Rule) -> int:
-    return sum(map(bool, (rule.categories, rule.skus, rule.customer_status)))
+    return [sentence(rule, currency) for rule in sorted(card.rules, key=rank)] if card else []
 
 
 def _rates_page(

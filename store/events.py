@@ -1,7 +1,7 @@
 """The events store: ClickHouse over HTTP or chDB in process, through one client and one SQL dialect."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -71,12 +71,6 @@ class EventsStore:
         settings = LOADER_SETTINGS | {"insert_deduplication_token": token}
         with self._client(f"insert into {table}") as client:
             client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings)
-
-    def insert_columns(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]], token: str) -> None:
-        """Insert one block given column by column, under the same rules as :meth:`insert_json`."""
-        settings = LOADER_SETTINGS | {"insert_deduplication_token": token}
-        with self._client(f"insert into {table}") as client:
-            client.insert(table, columns, column_names=list(names), column_oriented=True, settings=settings)
 
     def command(self, sql: str, **params: Any) -> Any:
         """Run one statement that is no question: a migration, a setting."""

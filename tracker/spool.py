@@ -161,9 +161,7 @@ def own_folder(folder: Path, patience_s: float = 1.0) -> int:
         except BlockingIOError:
             if time.monotonic() > give_up:
                 os.close(lock)
-                raise InUse(
-                    f"the spool folder {folder} is in use by another tracker process; give this one another --tracker-id"
-                ) from None
+                raise InUse(f"the spool folder {folder} is in use by another tracker process; give this one another --tracker-id") from None
             time.sleep(0.02)
 
 

@@ -202,7 +202,7 @@ def test_a_run_that_dies_before_its_cursor_moves_is_done_again_and_changes_nothi
 def test_a_run_that_dies_between_batches_is_finished_by_the_next(events: EventsStore, shops: Books, now: FakeClock) -> None:
     store(events, [order(f"O-{number}") for number in range(6)])
     with pytest.raises(Unavailable):
-        run_once(Failing(events, "insert_columns", DOWN, after=2), shops, now, limit=2)  # type: ignore[arg-type]
+        run_once(Failing(events, "insert_json", DOWN, after=2), shops, now, limit=2)  # type: ignore[arg-type]
     assert len(revisions(events)) == 4
 
     run_once(events, shops, now, limit=2)
@@ -264,7 +264,7 @@ def test_a_change_of_the_catalogue_outlives_a_run_that_fails(events: EventsStore
 
     put_all(shops, OWNED)
     with pytest.raises(Unavailable):
-        run_once(Failing(events, "insert_columns", DOWN), shops, now, memory=memory)  # type: ignore[arg-type]
+        run_once(Failing(events, "insert_json", DOWN), shops, now, memory=memory)  # type: ignore[arg-type]
     run_once(events, shops, now, memory=memory)
 
     assert decided(events) == {"O-1": ("credited", "ben")}

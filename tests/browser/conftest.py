@@ -14,7 +14,7 @@ PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     if CHROMIUM is None:
         pytest.skip("*** no Chromium on this machine: THE BROWSER TESTS ARE SKIPPED ***")
@@ -24,8 +24,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     installation.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(demo: Installation) -> Iterator[Browser]:
+    # Not for the whole session: playwright keeps an event loop running in this thread, where other tests start their own.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
         yield browser

@@ -1,5 +1,6 @@
 """The events store: the same claims in process, over HTTP, and on a real server where one is named."""
 
+import json
 import os
 import signal
 import subprocess
@@ -43,10 +44,14 @@ def test_the_same_token_stores_once_and_another_token_stores_again(any_events: E
     assert len(any_events.select(LEADS)) == 2
 
 
-def test_columns_are_stored_with_nested_ones_as_arrays(any_events: EventsStore) -> None:
-    names = ["tenant_id", "order_id", "lines.line_id", "lines.net_minor", "coupons"]
+def test_nested_columns_are_stored_as_arrays(any_events: EventsStore) -> None:
+    order = json.dumps(
+        {"tenant_id": "north", "order_id": "o1", "coupons": ["SAVE"], "lines.line_id": ["1", "2"], "lines.net_minor": [10_00, 5_00]}
+        | {f"lines.{name}": ["", ""] for name in ("sku", "name", "category")}
+        | {"lines.quantity": [1, 1]}
+    ).encode()
     for _ in range(2):
-        any_events.insert_columns("orders", names, [["north"], ["o1"], [["1", "2"]], [[10_00, 5_00]], [["SAVE"]]], token="one")
+        any_events.insert_json("orders", order, token="one")
 
     rows = any_events.select_named(
         Query("q", "SELECT `lines.line_id` AS ids, `lines.net_minor` AS net, coupons FROM orders ORDER BY order_id")
@@ -56,7 +61,8 @@ def test_columns_are_stored_with_nested_ones_as_arrays(any_events: EventsStore) 
 
 def test_parameters_are_bound_whatever_they_hold(any_events: EventsStore) -> None:
     strange = 'it\'s\t"quoted"\\n; DROP TABLE leads --\r\n€'
-    any_events.insert_columns("leads", ["tenant_id", "lead_id"], [["north", "south"], [strange, strange]], token="one")
+    leads = [json.dumps({"tenant_id": tenant_id, "lead_id": strange}) for tenant_id in ("north", "south")]
+    any_events.insert_json("leads", "\n".join(leads).encode(), token="one")
 
     assert any_events.select(LEADS_OF, tenant_id="north", ids=[strange]) == [(strange,)]
 
