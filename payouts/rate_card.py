@@ -92,6 +92,8 @@ def why_nothing(matched: Rule | Reason, line: Line, kept: Kept) -> Reason:
         return matched
     if not (matched.percent_bps or matched.fixed_minor):
         return "excluded_item" if matched.skus else "excluded_category" if matched.categories else "no_rule"
+    if matched.percent_bps is not None and share_of(line.net_minor, matched.percent_bps) == 0:
+        return "zero_base"  # whatever went back: it never earned
     if kept.returned or kept.net_minor < line.net_minor:
         return "refunded"
     return "zero_base"

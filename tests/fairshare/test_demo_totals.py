@@ -86,9 +86,6 @@ LEDGER = {
 BATCHES = [("settled", 8, 3771_04), ("settled", 7, 1485_69), ("prepared", 7, 544_83)]
 """North's: state, payouts, total, in the order in which they were prepared."""
 
-DISPUTED = {("north", "N-100064", "1"), ("north", "N-100159", "1"), ("north", "N-100260", "1")}
-"""Lines without net, of orders that went back whole: by docs/money.md ``zero_base``, as they never earned; stored as ``refunded``."""
-
 DECISIONS = Query(
     "decisions_in_force",
     "SELECT tenant_id, order_id, result, credits.affiliate_id, credits.touch_id, credits.numerator, credits.denominator, programme_id, "
@@ -257,8 +254,8 @@ def test_every_line_that_earns_nothing_says_why(stored, facts, expected):
         for line in order["lines"]:
             told[(*key, line["line_id"])] = oracle.why_nothing(order, line, expected.outcomes[key], expected.prices[key])
 
-    found = {line: reason for line, reason in last.items() if line not in earned and line not in DISPUTED}
-    assert found == {line: reason for line, reason in told.items() if line not in earned and line not in DISPUTED}
+    found = {line: reason for line, reason in last.items() if line not in earned}
+    assert found == {line: reason for line, reason in told.items() if line not in earned}
     assert len(found) > 300
 
 

@@ -124,6 +124,7 @@ def test_every_line_that_earns_nothing_has_a_reason(matched, left, reason):
 def test_a_line_without_value_has_a_zero_base():
     assert why_nothing(Rule("r", percent_bps=800), Line("1", 0), Kept(0)) == "zero_base"
     assert why_nothing(Rule("r", percent_bps=800), Line("1", 5), Kept(5)) == "zero_base"
+    assert why_nothing(Rule("r", percent_bps=800), Line("1", 0), Kept(0, True)) == "zero_base", "it never earned, so nothing went back"
 
 
 @pytest.mark.parametrize(
