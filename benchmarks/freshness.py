@@ -35,19 +35,20 @@ def freshness(events: EventsStore, settings: Settings, rate: int, seconds: int) 
     recording.start()
     draining.start()
     try:
-        waits, asked = _watch(events, begin, expected, time.monotonic() + seconds + PATIENCE_S)
+        waits, asked, blocks = _watch(events, begin, expected, time.monotonic() + seconds + PATIENCE_S)
     finally:
         recording.join(PATIENCE_S)
         stop.set()
         draining.join()
     faults = [] if len(waits) == expected else [f"freshness: {len(waits)} of {expected} clicks were found"]
-    found = {"rate_per_s": rate, "seconds": seconds, "clicks": len(waits), "questions_asked": asked}
+    found = {"rate_per_s": rate, "seconds": seconds, "clicks": len(waits), "blocks": blocks, "questions_asked": asked}
     return found | (percentiles(waits) if waits else {}), faults
 
 
-def _watch(events: EventsStore, begin: Instant, expected: int, deadline: float) -> tuple[list[float], int]:
-    """Ask for what was stored since the last answer; every click's wait, and how many questions it took."""
+def _watch(events: EventsStore, begin: Instant, expected: int, deadline: float) -> tuple[list[float], int, int]:
+    """Ask for what was stored since the last answer; every click's wait, and how many questions and blocks it took."""
     waits: list[float] = []
+    blocks: set[Instant] = set()
     asked, newest = 0, begin
     while len(waits) < expected and time.monotonic() < deadline:
         found = events.select(NEW_TOUCHES, after_ms=newest)
@@ -55,6 +56,7 @@ def _watch(events: EventsStore, begin: Instant, expected: int, deadline: float) 
         waits += [now - received_ms for received_ms, _ in found]
         # The drain's blocks become visible in the order of their stored_at, each with one of its own.
         newest = max((stored_ms for _, stored_ms in found), default=newest)
+        blocks |= {stored_ms for _, stored_ms in found}
         asked += 1
         time.sleep(ASK_EVERY_S)
-    return waits, asked
+    return waits, asked, len(blocks)

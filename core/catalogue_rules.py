@@ -140,6 +140,13 @@ def _programme(programme: Programme, known: Known) -> Iterator[Flaw]:
     for store_id in programme.stores:
         if (programme.tenant_id, store_id) not in known.stores:
             yield Flaw("stores", f"{store_id!r} is not a store of tenant {programme.tenant_id}")
+        for other in known.programmes.values():
+            if other and _is_rival(programme, other) and store_id in other.stores:
+                yield Flaw("stores", f"{store_id!r} is taken by programme {other.programme_id}")
+
+
+def _is_rival(programme: Programme, other: Programme) -> bool:
+    return other.tenant_id == programme.tenant_id and other.programme_id != programme.programme_id
 
 
 def _affiliate(affiliate: Affiliate, _known: Known) -> Iterator[Flaw]:

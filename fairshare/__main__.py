@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from core.clock import system_clock
-from core.errors import FairshareError, InUse, SettingsError
+from core.errors import FairshareError, InUse, SettingsError, StoreVersionError
 from core.scope import Role
 from fairshare.options import AnyTenant, Data, Json, Tenant, settings_of
 from fairshare.output import progress, say, show
@@ -35,7 +35,7 @@ def main() -> None:
 
     try:
         app()
-    except (SettingsError, CannotStart, InUse) as error:
+    except (SettingsError, CannotStart, InUse, StoreVersionError) as error:
         say(f"fairshare: {error}")
         sys.exit(2)
     except (FairshareError, OSError) as error:
@@ -67,9 +67,7 @@ def up(
     from fairshare.up import Supervisor
 
     settings = settings_of(data, tracker_port=tracker_port, portal_port=portal_port, trackers=trackers)
-    if ready_file:
-        ready_file.unlink(missing_ok=True)
-    supervisor = Supervisor(settings, demo=settings.is_embedded if demo is None else demo)
+    supervisor = Supervisor(settings, demo=settings.is_embedded if demo is None else demo, ready_file=ready_file)
     try:
         supervisor.start(say)
         if not supervisor.stopping:
@@ -82,8 +80,6 @@ def up(
         say("stopping ...")
     finally:
         supervisor.stop()
-        if ready_file:
-            ready_file.unlink(missing_ok=True)
 
 
 @app.command(rich_help_panel=RUN)
@@ -93,12 +89,16 @@ def track(
     supervised: Supervised = False,
 ) -> None:
     """Run one tracker process: redirects, pixels, conversions."""
+    from fairshare.stores import require_known_books
     from fairshare.up import stop_with_supervisor
     from tracker.serve import run_tracker
 
+    settings = settings_of(data)
     if supervised:
         stop_with_supervisor()
-    run_tracker(settings_of(data), tracker_id)
+    else:
+        require_known_books(settings)
+    run_tracker(settings, tracker_id)
 
 
 @app.command(hidden=True)

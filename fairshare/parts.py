@@ -12,22 +12,25 @@ from contextlib import ExitStack, contextmanager
 import msgspec
 
 from attribution.changes import stored_since
-from attribution.run import CURSOR, RunReport, run_attribution, run_once
+from attribution.run import CATALOGUE_CURSOR, CURSOR, RunReport, run_attribution, run_once
 from core.clock import system_clock
 from core.errors import InUse, Unavailable
 from core.settings import Settings
 from fairshare.engine import serve_portal
 from fairshare.output import Advance
 from fairshare.stores import opened_books, opened_events, require_installation
-from payouts.accrue import AccrualReport, accrue_once, run_accrual
+from payouts.accrue import DECISIONS, REFUNDS, AccrualReport, accrue_once, run_accrual
+from payouts.facts import NOTHING_YET, read_changes
 from payouts.holds import release_due
 from store.books import Books
+from store.catalogue import catalogue_version
 from store.cursors import REREAD_MS, read_cursor
 from store.events import EventsStore, open_events
 from store.installation import lock_data
 from tracker.drain import Drain, DrainReport, run_drain
 
 CATCH_UP_WITHIN_S = 60.0
+MOST_CHANGES = 1_000_000
 
 
 class AttributeReport(msgspec.Struct, frozen=True):
@@ -115,18 +118,30 @@ def _alone(settings: Settings) -> Iterator[tuple[Books, EventsStore]]:
 
 
 def _wait_for_engine(settings: Settings) -> None:
-    deadline = time.monotonic() + CATCH_UP_WITHIN_S
+    """Return when the engine has decided what was stored, under the catalogue as it was, and booked what that changed."""
     with opened_books(settings) as books, opened_events(settings) as events:
-        target = max((one.newest for one in stored_since(events, _position(books) - REREAD_MS)), default=0)
-        while _position(books) < target:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"the running engine has not caught up within {CATCH_UP_WITHIN_S:.0f} s; see what it prints")
-            time.sleep(0.1)
+        target = max((one.newest for one in stored_since(events, _position(books, CURSOR) - REREAD_MS)), default=0)
+        with books.reading() as connection:
+            version = catalogue_version(connection)
+        _await(lambda: _position(books, CURSOR) >= target and _position(books, CATALOGUE_CURSOR) >= version)
+        decided, refunded = _position(books, DECISIONS), _position(books, REFUNDS)
+        changes = read_changes(events, decided - REREAD_MS, refunded - REREAD_MS, NOTHING_YET, MOST_CHANGES)
+        decided = max((change.decided_at for change in changes), default=0)
+        refunded = max((change.refunded_at for change in changes), default=0)
+        _await(lambda: _position(books, DECISIONS) >= decided and _position(books, REFUNDS) >= refunded)
 
 
-def _position(books: Books) -> int:
+def _await(is_done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + CATCH_UP_WITHIN_S
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the running engine has not caught up within {CATCH_UP_WITHIN_S:.0f} s; see what it prints")
+        time.sleep(0.1)
+
+
+def _position(books: Books, cursor: str) -> int:
     with books.reading() as connection:
-        return read_cursor(connection, CURSOR)
+        return read_cursor(connection, cursor)
 
 
 def _counting(advance: Advance) -> Callable[[int], None]:

@@ -1,10 +1,10 @@
 """Opening both stores for a command, and bringing them to this program's version."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from core.errors import FairshareError
+from core.errors import FairshareError, Unavailable
 from core.settings import Settings
 from store.books import Books, open_books
 from store.events import EventsStore, open_events
@@ -33,6 +33,16 @@ def opened_events(settings: Settings) -> Iterator[EventsStore]:
         yield events
     finally:
         events.close()
+
+
+def require_known_books(settings: Settings) -> None:
+    """For a tracker that starts alone: it goes on where the books are down, but never on a schema that it does not know.
+
+    Raises:
+        StoreVersionError: the books are older or newer than this program.
+    """
+    with suppress(Unavailable), opened_books(settings):
+        pass
 
 
 def require_installation(settings: Settings) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 
@@ -77,10 +78,12 @@ class Child:
 class Supervisor:
     """Starts, watches and stops the children. ``stopping`` is set by a signal."""
 
-    def __init__(self, settings: Settings, demo: bool) -> None:
+    def __init__(self, settings: Settings, demo: bool, ready_file: Path | None = None) -> None:
         self._settings = settings
         self._demo = demo
+        self._ready_file = ready_file
         self._children: list[Child] = []
+        self._owns_ready_file = False
         self.stopping = False
 
     def start(self, say: Callable[[str], None]) -> None:
@@ -92,6 +95,8 @@ class Supervisor:
         """
         require_free(self._settings)
         lock_data(self._settings, LOCK_PATIENCE_S).release()
+        self._owns_ready_file = True
+        self._forget_readiness()  # only now: before, the file may be a running installation's
         signal.signal(signal.SIGINT, self._stop_asked)
         signal.signal(signal.SIGTERM, self._stop_asked)
         environment = os.environ | environment_of(self._settings)
@@ -122,6 +127,11 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+        self._forget_readiness()
+
+    def _forget_readiness(self) -> None:
+        if self._ready_file and self._owns_ready_file:
+            self._ready_file.unlink(missing_ok=True)
 
     def _mend(self, say: Callable[[str], None]) -> None:
         for child in self._children:

@@ -13,6 +13,7 @@ import msgspec
 from core.catalogue import Tenant
 from core.clock import Clock, Instant
 from core.errors import Unavailable
+from core.money import LIMIT_MINOR
 from payouts.booking import Booking, Facts, Tariff, book
 from payouts.digests import evidence
 from payouts.facts import NOTHING_YET, Change, by_tenant, fingerprint, read_changes, read_facts, with_history
@@ -27,7 +28,8 @@ from store.cursors import REREAD_MS, move_cursor, read_cursor
 from store.events import EventsStore
 from store.ledger import Posting
 
-CURSOR = "accrual"
+DECISIONS, REFUNDS = "accrual:decisions", "accrual:refunds"
+"""The cursors: one for each writer. Attribution and the drain each store in the order of their own times, not of each other's."""
 ORDERS_AT_ONCE = 500
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 logger = logging.getLogger(__name__)
@@ -66,15 +68,15 @@ def accrue_once(
         Unavailable: a store cannot be used now; what was booked before stays, the rest comes with the next run.
     """
     with books.reading() as connection:
-        position = read_cursor(connection, CURSOR)
+        positions = {name: read_cursor(connection, name) for name in (DECISIONS, REFUNDS)}
+    decided_since, refunded_since = (position - REREAD_MS for position in positions.values())
     report, last, met = AccrualReport(), NOTHING_YET, set[Change]()
-    while page := read_changes(events, position - REREAD_MS, last, limit):
+    while page := read_changes(events, decided_since, refunded_since, last, limit):
         last = page[-1]
         for tenant_id, order_ids in by_tenant([change for change in page if change not in (memory or ())]).items():
             report += _accrue_orders(events, books, clock, tenant_id, order_ids)
         met.update(page)
-        if last.changed_at > position:
-            _move(books, last, clock())
+        positions = _move(books, positions, page, clock())
         if progress:
             progress(report.seen)
         if len(page) < limit:
@@ -162,7 +164,10 @@ def _is_news(facts: Facts, known: Accrual | None) -> bool:
 def _try_book(facts: Facts, posted: Sequence[Commission], tariff: Tariff, now: Instant) -> Booking | str:
     """One order that cannot be computed must not keep all others from being booked: the fault is noted, and shown."""
     try:
-        return book(facts, posted, tariff, now)
+        booking = book(facts, posted, tariff, now)
+        if any(abs(row.amount_minor) > LIMIT_MINOR for row in booking.rows):
+            return "it cannot be booked: a commission is beyond the largest amount taken; look at the rate card's fixed amounts"
+        return booking
     except Exception as error:
         logger.debug("order %s of %s", facts.order.order_id, facts.order.tenant_id, exc_info=True)
         return f"it cannot be booked: {type(error).__name__}: {error}"[:255]
@@ -215,8 +220,14 @@ def _note(facts: Facts, outcome: Booking | str, now: Instant) -> Accrual:
     )
 
 
-def _move(books: Books, last: Change, now: Instant) -> None:
-    with books.writing() as connection:
-        # Two processes may both be the first to write the cursor. No tenant has a name with a space.
-        books.lock_tenant(connection, f"cursor {CURSOR}")
-        move_cursor(connection, CURSOR, last.changed_at, now)
+def _move(books: Books, positions: dict[str, Instant], page: Sequence[Change], now: Instant) -> dict[str, Instant]:
+    """Everything of this page is booked. No cursor passes the page's last time of change, so what comes behind it stays ahead."""
+    newest = {DECISIONS: max(change.decided_at for change in page), REFUNDS: max(change.refunded_at for change in page)}
+    moved = {name: at for name, at in newest.items() if at > positions[name]}
+    if moved:
+        with books.writing() as connection:
+            # Two processes may both be the first to write a cursor. No tenant has a name with a space.
+            books.lock_tenant(connection, "cursor accrual")
+            for name, at in moved.items():
+                move_cursor(connection, name, at, now)
+    return positions | moved

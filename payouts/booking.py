@@ -90,6 +90,8 @@ def _card(facts: Facts, posted: Iterable[Commission], tariff: Tariff) -> RateCar
     """The version that priced the order first, else the one in force at the order's time."""
     versions = tariff.cards.get(facts.verdict.programme_id, ())
     frozen = next((row.rate_card_version for row in _priced(facts, posted)), None)
+    if frozen is None and any(row.affiliate_id and row.programme_id == facts.verdict.programme_id for row in posted):
+        return None  # booked when there was no card: a card that comes later does not reach back, with or without a refund
     if frozen is None:
         return version_at(versions, facts.order.occurred_at)
     return next(card for card in versions if card.version == frozen)

@@ -19,22 +19,28 @@ RETURNING_ORDERS = read_query(__file__, "returning_orders")
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An order of which something was stored, lastly at ``changed_at``. An equal change stands for the same stored rows."""
+    """An order of which something was stored, lastly at ``changed_at``. An equal change stands for the same stored rows.
+
+    ``decided_at`` and ``refunded_at`` are the times of storing of its latest decision and refund seen here, 0 where there is none.
+    """
 
     tenant_id: str
     order_id: str
     changed_at: Instant
     mark: int = 0
+    decided_at: Instant = 0
+    refunded_at: Instant = 0
 
 
 NOTHING_YET = Change("", "", -1)
 
 
-def read_changes(events: EventsStore, since: Instant, after: Change, limit: int) -> list[Change]:
-    """Orders that changed at or after ``since``, by time of change, from the one behind ``after``; at most ``limit``."""
+def read_changes(events: EventsStore, decided_since: Instant, refunded_since: Instant, after: Change, limit: int) -> list[Change]:
+    """Orders with a decision or a refund stored since, by time of change, from the one behind ``after``; at most ``limit``."""
     rows = events.select(
         CHANGED_ORDERS,
-        since_ms=max(0, since),
+        decided_since_ms=max(0, decided_since),
+        refunded_since_ms=max(0, refunded_since),
         after_ms=after.changed_at,
         after_tenant=after.tenant_id,
         after_order=after.order_id,

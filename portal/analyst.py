@@ -240,9 +240,9 @@ def names_of(dimension: str, catalogue: Catalogue) -> Callable[[str], str]:
 def daily_chart(report: Report) -> Chart | None:
     """Orders and net value of every day, quiet days included; None for a period of one day, or of more than a year."""
     question = report.question
-    days = [_day(at) for at in range(question.from_at, question.to_at, DAY)]
-    if not 1 < len(days) <= 366:
+    if not DAY < question.to_at - question.from_at <= 366 * DAY:
         return None
+    days = [_day(at) for at in range(question.from_at, question.to_at, DAY)]
     orders = plot("Orders", days, _by_day(days, report.rows, lambda row: row.orders), shape="columns", unit="order")
     return chart("Day by day", days, [*(_value_plot(days, report, total.currency) for total in report.totals), orders])
 

@@ -23,6 +23,8 @@ MAX_CLIENTS = 6
 """Statements at once: a page must not wait for the drain's insert, and more would only share the same cores."""
 
 PATIENCE_S = 5.0
+CONNECT_WITHIN_S, ANSWER_WITHIN_S = 5, 120
+"""Longer, and a server that hangs would hang every command and page with it."""
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -153,7 +155,8 @@ def _transport(url: str) -> dict[str, Any]:
     if url.startswith("chdb:"):
         return {}
     loopback = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
-    return {"autogenerate_session_id": False} | ({"pool_mgr": get_pool_manager()} if loopback else {})
+    options = {"autogenerate_session_id": False, "connect_timeout": CONNECT_WITHIN_S, "send_receive_timeout": ANSWER_WITHIN_S}
+    return options | ({"pool_mgr": get_pool_manager()} if loopback else {})
 
 
 @contextmanager

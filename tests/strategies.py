@@ -119,10 +119,13 @@ def _stores(draw: st.DrawFn, owners: list[Tenant]) -> list[Store]:
 
 
 def _programmes(draw: st.DrawFn, owners: list[Tenant], shops: list[Store]) -> list[Programme]:
+    free = list(shops)  # a store belongs to one programme at most
+
     def build(tenant: Tenant, slug: str) -> Programme:
         allowed = tuple(draw(st.lists(hosts, min_size=1, max_size=3, unique=True)))
-        own = tuple(shop.store_id for shop in shops if shop.tenant_id == tenant.tenant_id and draw(st.booleans()))
-        return Programme(tenant.tenant_id, slug, draw(names), _url(draw, allowed), allowed, own)
+        own = [shop for shop in free if shop.tenant_id == tenant.tenant_id and draw(st.booleans())]
+        free[:] = [shop for shop in free if shop not in own]
+        return Programme(tenant.tenant_id, slug, draw(names), _url(draw, allowed), allowed, tuple(shop.store_id for shop in own))
 
     return _of_each(draw, owners, build)
 

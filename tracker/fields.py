@@ -8,6 +8,7 @@ from core.errors import BadInput
 from core.money import parse_amount
 
 TEXT_CHARS = 255
+MOST_FAULTS = 100
 
 
 class Fields:
@@ -92,7 +93,7 @@ class Fields:
         try:
             minor = parse_amount(value.strip(), currency, self.name_of(name))
         except BadInput as fault:
-            self.faults.append(fault)
+            self._add(fault)
             return None
         if minor < 0:
             self._fault("malformed", name, f"{self.name_of(name)} is below zero; money taken back is a refund")
@@ -107,7 +108,7 @@ class Fields:
         try:
             return parse_instant(value, self.name_of(name))
         except BadInput as fault:
-            self.faults.append(fault)
+            self._add(fault)
             return None
 
     def objects(self, name: str, most: int) -> list["Fields"]:
@@ -155,4 +156,9 @@ class Fields:
         return value
 
     def _fault(self, code: str, name: str, message: str) -> None:
-        self.faults.append(BadInput(code, message, self.name_of(name) if name else self._path))
+        self._add(BadInput(code, message, self.name_of(name) if name else self._path))
+
+    def _add(self, fault: BadInput) -> None:
+        """The rest of very many faults is not listed: the answer would be larger than the request."""
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(fault)

@@ -95,7 +95,10 @@ def read_refund(content: Any, arrival: Arrival) -> Conversion:
     currency = _currency(fields)
     if fields.has("net") and fields.has("lines"):
         fields.fault("malformed", "net", "a refund has lines or a net, not both")
+    by_line = fields.has("lines")
     lines = _refund_lines(fields, currency)
+    if by_line and not lines and not faults:
+        fields.fault("missing_field", "lines", "lines is empty; leave it out to take back everything that is left")
     net = _above_zero(fields, "net", fields.amount("net", currency))
     reason = fields.text("reason")
     fields.end()

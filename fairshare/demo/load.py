@@ -169,7 +169,7 @@ def _drain_and_decide(settings: Settings, books: Books, events: EventsStore, at:
 def _booking_time(books: Books, stage: Stage) -> Instant:
     """The stage's own time. Later only where the engine ran between two halves of a load: pollers never look behind their cursors."""
     with books.reading() as connection:
-        newest = max(read_cursor(connection, "attribution"), read_cursor(connection, "accrual"))
+        newest = max(read_cursor(connection, name) for name in ("attribution", "accrual:decisions", "accrual:refunds"))
     return stage.booked_at if newest <= stage.booked_at else newest + 2 * MINUTE
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.catalogue import Catalogue, Coupon, Policy, Rule, TouchWindow
+from core.catalogue import Catalogue, Coupon, Policy, Programme, Rule, Store, Tenant, TouchWindow
 from core.catalogue_file import format_percent, parse_percent, read_catalogue, record_lines, write_catalogue
 from core.clock import parse_instant
 from core.errors import BadInput
@@ -477,3 +477,15 @@ def test_the_example_of_the_documentation_is_a_good_file():
 
     assert faults == []
     assert all(len(getattr(catalogue, kind)) == 1 for kind in catalogue.__struct_fields__)
+
+
+def test_a_store_belongs_to_one_programme():
+    north = Tenant("north", "North", "EUR")
+    shop = Store("north", "shop", "Shop")
+    twice = [Programme("north", slug, slug, "https://a.example/", ("a.example",), ("shop",)) for slug in ("one", "two")]
+
+    _, faults = read_catalogue(write_catalogue(Catalogue(tenants=(north,), stores=(shop,), programmes=tuple(twice))))
+    assert [fault.message for fault in faults] == [
+        "stores: 'shop' is taken by programme two",
+        "stores: 'shop' is taken by programme one",
+    ]

@@ -48,8 +48,11 @@ class FakeEvents:
         self.asked.append(query.name)
         return list(getattr(self, query.name)(**params))
 
-    def changed_orders(self, since_ms: int, after_ms: int, after_tenant: str, after_order: str, at_most: int) -> Any:
-        rows = ((*key, at, self._mark(*key)) for key, at in self.changes.items() if at >= since_ms)
+    def changed_orders(
+        self, decided_since_ms: int, refunded_since_ms: int, after_ms: int, after_tenant: str, after_order: str, at_most: int
+    ) -> Any:
+        since = min(decided_since_ms, refunded_since_ms)
+        rows = ((*key, at, self._mark(*key), at, at) for key, at in self.changes.items() if at >= since)
         ordered = sorted(rows, key=lambda row: (row[2], row[0], row[1]))
         return [row for row in ordered if (row[2], row[0], row[1]) > (after_ms, after_tenant, after_order)][:at_most]
 

@@ -405,7 +405,7 @@ def test_the_next_run_begins_where_this_one_ended(sqlite_world):
     world.accrue()
 
     with world.books.reading() as connection:
-        assert read_cursor(connection, "accrual") == world.clock()
+        assert read_cursor(connection, "accrual:decisions") == world.clock()
     assert world.accrue().seen == 1
 
 

@@ -153,16 +153,25 @@ def test_changes_come_by_time_tenant_and_order_page_by_page(store):
     expected = [Change("aaa", "A-1", AT), Change(NORTH, "A-1", AT), Change(NORTH, "A-2", AT + 1), Change(NORTH, "A-3", AT + 2)]
 
     seen, last = [], NOTHING_YET
-    while page := read_changes(store.events, AT, last, 2):
+    while page := read_changes(store.events, AT, AT, last, 2):
         seen, last = seen + page, page[-1]
 
     assert [Change(one.tenant_id, one.order_id, one.changed_at) for one in seen] == expected
-    assert len(read_changes(store.events, -5, NOTHING_YET, 10)) == 5
+    assert len(read_changes(store.events, -5, -5, NOTHING_YET, 10)) == 5
+
+
+def test_a_refund_that_became_visible_late_is_found_although_later_decisions_were_seen(store):
+    store.decision("A-1", stored=AT + 60_000)
+    store.refund("A-2", "late", stored=AT)
+
+    (late, decided) = read_changes(store.events, AT + 50_000, AT - 10_000, NOTHING_YET, 10)
+    assert (late.order_id, late.decided_at, late.refunded_at) == ("A-2", 0, AT)
+    assert (decided.order_id, decided.decided_at, decided.refunded_at) == ("A-1", AT + 60_000, 0)
 
 
 def test_a_change_is_equal_while_nothing_new_was_stored(store):
     def look() -> list[Change]:
-        return read_changes(store.events, AT, NOTHING_YET, 10)
+        return read_changes(store.events, AT, AT, NOTHING_YET, 10)
 
     store.decision("A-1", 1, stored=AT + 5)
     store.refund("A-1", "r1", 5, stored=AT)
