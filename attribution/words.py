@@ -38,6 +38,12 @@ VERDICTS: dict[Verdict, str] = {
 
 WINNER_OF_TEST = "It would earn the whole credit, were the order not a test."
 
+_NO_PERSON = {
+    "capped": "It came when the click cap of its link or programme was reached; clicks beyond a cap earn nothing.",
+    "rate_limited": "Its address had clicked this link too often within a minute; such clicks earn nothing.",
+}
+"""Clicks that do not count although a person may have made them."""
+
 _UNITS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"), (1, "ms"))
 
 
@@ -70,7 +76,9 @@ def why(verdict: Verdict, candidate: Candidate, ordered_at: Instant, rule: Touch
     if verdict == "after_order":
         return f"It happened {before} after the order."
     if verdict == "bot":
-        return f"It does not count as a person's: it was classed as {candidate.traffic_class.replace('_', ' ')}."
+        return _NO_PERSON.get(candidate.traffic_class) or (
+            f"It does not count as a person's: it was classed as {candidate.traffic_class.replace('_', ' ')}."
+        )
     if verdict == "winner" and candidate.touch_class == "coupon":
         return "The coupon was entered with the order: it earns the whole credit."
     if verdict == "winner":

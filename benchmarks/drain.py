@@ -1,9 +1,10 @@
 """How much of the events store's own insert speed is left when the drain feeds it, and how soon can a click be asked for?
 
-``python -m benchmarks.drain [--records 100000] [--rounds 3] [--fresh-seconds 10] [--rate 1000]``
+``python -m benchmarks.drain [--records 100000] [--rounds 3] [--fresh-seconds 10] [--rate 5000]``
 
 Each round drains a spool of new clicks into an empty ``touches`` on chDB; the baseline inserts the very same blocks, already
-made, into an empty table of the same definition. ``us_per_record`` says where the time goes. ``freshness`` runs the drain's
+made, into an empty table of the same definition. ``us_per_record`` says where the time goes, each step by itself: the drain
+makes one range's blocks while the store inserts another's, so that the steps sum to more. ``freshness`` runs the drain's
 loop against a process that records ``rate`` clicks a second, and asks the store over and over for what is new.
 """
 
@@ -25,8 +26,9 @@ from core.settings import Settings
 from store.events import EventsStore, connect_events
 from store.migrate import migrate_events
 from tracker.country import open_countries
-from tracker.drain import RANGE_RECORDS, Drain, Range, enrich_range, next_range
+from tracker.drain import RANGE_RECORDS, Drain, next_range
 from tracker.enrich import CountryOf, read_event, rows
+from tracker.loading import Range, enrich_range
 from tracker.manifest import Cursor, remove_manifest, write_cursor, write_manifest
 
 WARM_UP_RECORDS = 2_000
@@ -97,7 +99,7 @@ def where_time_goes(events: EventsStore, settings: Settings, records: int, seed:
     cursor = Cursor()
     with closing(open_countries(settings)) as countries, closing(open_countries(settings)) as fresh:
         while found := _timed(steps, "read and check", next_range, folder, cursor, RANGE_RECORDS):
-            manifest = _timed(steps, "make blocks", enrich_range, "stages", found, system_clock(), 0, countries.country_of)
+            manifest = _timed(steps, "make blocks", enrich_range, found, system_clock(), 0, countries.country_of)
             _timed(steps, "manifest", write_manifest, folder, manifest)
             for block in manifest.blocks:
                 _timed(steps, "insert", events.insert_json, block.table, block.lines, block.token)
@@ -109,7 +111,7 @@ def where_time_goes(events: EventsStore, settings: Settings, records: int, seed:
 
 
 def take_to_pieces(pieces: dict[str, float], found: Range, country_of: CountryOf) -> None:
-    """The work of :func:`tracker.drain.enrich_range`, piece by piece; grouping by table and month is what remains."""
+    """The work of :func:`tracker.loading.enrich_range`, piece by piece; grouping by table and month is what remains."""
     payloads = [payload for _, _, payload in found.records if isinstance(payload, bytes)]
     touches = _timed(pieces, "decode", lambda: [event for payload in payloads if isinstance(event := read_event(payload), Touch)])
     _timed(pieces, "country", lambda: [country_of(touch.ip) for touch in touches])
@@ -129,7 +131,7 @@ def _per_record(spent: dict[str, float], records: int) -> dict[str, float]:
 
 
 def main() -> None:
-    asked = options(__doc__, records=100_000, rounds=3, fresh_seconds=10, rate=1_000)
+    asked = options(__doc__, records=100_000, rounds=3, fresh_seconds=10, rate=5_000)
     with tempfile.TemporaryDirectory(prefix="fairshare-drain-") as folder:
         about = {"question": "clicks a second from spool to events store", "records": asked.records, "machine": machine(Path(folder))}
         result, faults = compare(asked.records, asked.rounds, asked.rate, asked.fresh_seconds, Path(folder))

@@ -41,7 +41,8 @@ def freshness(events: EventsStore, settings: Settings, rate: int, seconds: int) 
         stop.set()
         draining.join()
     faults = [] if len(waits) == expected else [f"freshness: {len(waits)} of {expected} clicks were found"]
-    found = {"rate_per_s": rate, "seconds": seconds, "clicks": len(waits), "blocks": blocks, "questions_asked": asked}
+    found: dict[str, Any] = {"rate_per_s": rate, "seconds": seconds, "clicks": len(waits), "blocks": blocks}
+    found |= {"clicks_a_block": round(len(waits) / max(blocks, 1)), "questions_asked": asked}
     return found | (percentiles(waits) if waits else {}), faults
 
 

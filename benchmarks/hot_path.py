@@ -10,7 +10,6 @@ is the HTTP server's. The baseline is the part that nothing can avoid: the recor
 
 import asyncio
 import math
-import secrets
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,19 +18,19 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.redirect import prepare
 from benchmarks.result import Timing, machine, options, publish, timed
+from benchmarks.servers import free_port, prepared
 from core.catalogue import Programme, Tenant
 from core.clock import system_clock
 from core.events import encode_event
-from core.ids import event_id
+from core.ids import Mint
 from core.settings import Settings
 from tracker.answer import redirect
 from tracker.app import running
-from tracker.click import ENTROPY_BITS, answer_click, read_visit
+from tracker.click import answer_click, take_aim
 from tracker.commit import Durability
 from tracker.destination import merge, read_destination
-from tracker.hit import Hit, Proxies, read_hit
+from tracker.hit import Hit, Proxies, read_hit, read_pairs
 from tracker.links import build_table
 from tracker.spool import frame
 
@@ -48,6 +47,7 @@ HEADERS: list[tuple[str, str | None]] = [
 """What a browser sends with a click."""
 PATH, QUERY, CODE = "/c/go", "sub1=spring&sub2=banner", "go"
 PEER, PROXIES = "84.160.1.2:41234", Proxies(("127.0.0.1", "::1"))
+MINT = Mint()
 DESTINATION = "https://shop.example/landing"
 TABLE = build_table(
     1,
@@ -57,6 +57,7 @@ TABLE = build_table(
     {},
     b"secret",
 )
+AIM = take_aim(TABLE.links[CODE], read_pairs(QUERY))
 
 
 def read() -> Hit:
@@ -65,26 +66,26 @@ def read() -> Hit:
 
 def pure_click() -> bytes:
     """Everything from the request's parts to the line for the spool; the answer is made on the way."""
-    _, touch = answer_click(read(), CODE, TABLE.links.get(CODE), system_clock(), secrets.randbits(ENTROPY_BITS))
+    now = system_clock()
+    _, touch = answer_click(read(), CODE, AIM, now, (MINT(now), MINT(now)))
     return frame(encode_event(touch))
 
 
 def steps() -> dict[str, Callable[[], Any]]:
     """The whole, and the parts of it, in its order; those with two dots are parts of ``answer``."""
-    hit, now, entropy = read(), system_clock(), secrets.randbits(ENTROPY_BITS)
+    hit, now = read(), system_clock()
     link, destination = TABLE.links[CODE], read_destination(DESTINATION)
     assert destination is not None
-    click_id = event_id(now, entropy >> 80)
-    _, touch = answer_click(hit, CODE, link, now, entropy)
+    ids = (MINT(now), MINT(now))
+    _, touch = answer_click(hit, CODE, AIM, now, ids)
     payload = encode_event(touch)
     return {
         "whole": pure_click,
         "read the request": read,
-        "time and entropy": lambda: (system_clock(), secrets.randbits(ENTROPY_BITS)),
-        "answer": lambda: answer_click(hit, CODE, link, now, entropy),
-        ".. one id": lambda: event_id(now, entropy >> 80),
-        ".. visitor, consent, cookie": lambda: read_visit(hit, now, entropy >> 80, may_set=True),
-        ".. destination": lambda: merge(destination, "fsclick", click_id),
+        "time and two ids": lambda: (MINT(system_clock()), MINT(now)),
+        "answer": lambda: answer_click(hit, CODE, AIM, now, ids),
+        "(first of its query: take aim": lambda: take_aim(link, read_pairs(QUERY)),
+        ".. destination": lambda: merge(destination, "fsclick", ids[0]),
         ".. headers": lambda: redirect(DESTINATION, "fsv=x"),
         "encode": lambda: encode_event(touch),
         "checksum and frame": lambda: frame(payload),
@@ -127,9 +128,7 @@ async def _no_body(_most_bytes: int) -> bytes | None:
 
 
 def edge_us(folder: Path, durability: Durability, clicks: int, at_once: int) -> dict[str, float]:
-    settings = Settings(data=folder / durability, durability=durability)
-    settings.data.mkdir()
-    prepare(settings)
+    settings = prepared(folder / durability, free_port(), durability=durability)
     timing = uvloop.run(through_the_edge(settings, clicks, at_once))
     asked = clicks // at_once * at_once
     return {"cpu_us": round(timing.cpu_seconds / asked * 1e6, 2), "clicks_per_s": round(asked / timing.seconds)}

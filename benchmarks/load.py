@@ -1,6 +1,9 @@
 """A closed-loop HTTP load: N keep-alive connections, each asking again as soon as it has its answer.
 
-Run as a process of its own, on a core of its own: ``python -m benchmarks.load --url URL --connections 64 --seconds 5``.
+Run as a process of its own, on a core of its own: ``python -m benchmarks.load --url URL --connections 64 --seconds 5``. It
+ends after so many seconds or, if that comes first, ``--requests``. With ``--links N`` every request is another: one of the
+links ``l0`` to ``lN-1`` in place of ``{code}`` in the URL, from an address of its own, with one of many browsers.
+
 Prints JSON: ``answered`` (whole answers), ``failed`` (answers other than 302, and requests that never got one),
 ``requests_per_s``, p50, p99 and p99.9 in milliseconds, and ``generator_busy``: the share of its core that the load itself
 used. Near 1 it is the load that limits the figure, not the server.
@@ -9,6 +12,8 @@ used. Near 1 it is the load that limits the figure, not the server.
 import argparse
 import asyncio
 import json
+import random
+import sys
 import time
 from collections.abc import Callable
 from typing import cast
@@ -21,11 +26,15 @@ PERCENTILES = {"p50_ms": 0.5, "p99_ms": 0.99, "p99.9_ms": 0.999}
 PATIENCE_S = 30
 
 
-class Tally:
-    """What came of the requests. ``times`` are nanoseconds of whole answers."""
+NextRequest = Callable[[], bytes]
 
-    def __init__(self, seconds: float) -> None:
+
+class Tally:
+    """What came of the requests. ``times`` are nanoseconds of whole answers. ``left`` is how many may still be asked."""
+
+    def __init__(self, seconds: float, requests: int = 0) -> None:
         self.ends_at = time.perf_counter_ns() + int(seconds * 1e9)
+        self.left = requests or sys.maxsize
         self.times: list[int] = []
         self.failed = 0
 
@@ -33,7 +42,7 @@ class Tally:
 class Asker(asyncio.Protocol):
     """One connection. Answers must carry a Content-Length."""
 
-    def __init__(self, request: bytes, tally: Tally, done: asyncio.Future[None]) -> None:
+    def __init__(self, request: NextRequest, tally: Tally, done: asyncio.Future[None]) -> None:
         self._request = request
         self._tally = tally
         self._done = done
@@ -54,7 +63,7 @@ class Asker(asyncio.Protocol):
         self._tally.failed += not self._buffer.startswith(b"HTTP/1.1 302")
         self._buffer = self._buffer[size:]
         self._asked_at = 0
-        if now >= self._tally.ends_at:
+        if now >= self._tally.ends_at or self._tally.left <= 0:
             self._transport.close()
         else:
             self._ask()
@@ -65,8 +74,9 @@ class Asker(asyncio.Protocol):
             self._done.set_result(None)
 
     def _ask(self) -> None:
+        self._tally.left -= 1
         self._asked_at = time.perf_counter_ns()
-        self._transport.write(self._request)
+        self._transport.write(self._request())
 
 
 def _answer_size(buffer: bytes) -> int:
@@ -79,18 +89,36 @@ def _answer_size(buffer: bytes) -> int:
     return head_end + 4 + (int(head[length_at + 15 :].split(b"\r\n", 1)[0]) if length_at >= 0 else 0)
 
 
-async def load(url: str, connections: int, seconds: float) -> dict[str, float]:
+def requests_to(url: str, links: int = 0) -> NextRequest:
+    """The same request again and again or, with ``links``, another at each call."""
+    parts = urlsplit(url)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\n\r\n"
+    if not links:
+        fixed = request.encode()
+        return lambda: fixed
+    before, _, after = request.replace("%", "%%").replace("Chrome/141.0.0.0", "Chrome/%d.0.%d.%d").removesuffix("\r\n").partition("{code}")
+    template = f"{before}l%d{after}X-Forwarded-For: %d.%d.%d.%d\r\n\r\n"
+    rng = random.Random(links)
+
+    def another() -> bytes:
+        link, browser, address = int(rng.random() * links), int(rng.paretovariate(1.2)), rng.getrandbits(32)
+        hops = (1 + (address >> 24) % 223, address >> 16 & 255, address >> 8 & 255, address & 255)
+        return (template % (link, 141 - browser % 12, 7200 + browser % 300, browser % 9, *hops)).encode()
+
+    return another
+
+
+async def load(url: str, connections: int, seconds: float, requests: int = 0, links: int = 0) -> dict[str, float]:
     """Ask ``url`` for ``seconds`` over ``connections``, wait for the last answers, and sum up.
 
     Raises:
         OSError: nobody listens there.
         TimeoutError: an answer did not come within ``PATIENCE_S`` of the end.
     """
-    parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\n\r\n".encode()
+    parts, request = urlsplit(url), requests_to(url, links)
     loop = asyncio.get_running_loop()
-    tally = Tally(seconds)
+    tally = Tally(seconds, requests)
     began, cpu_began = time.perf_counter(), time.process_time()
     waits: list[asyncio.Future[None]] = [loop.create_future() for _ in range(connections)]
     for done in waits:
@@ -103,7 +131,7 @@ async def load(url: str, connections: int, seconds: float) -> dict[str, float]:
     return {"answered": len(tally.times), "failed": tally.failed} | rate | at
 
 
-def _factory(request: bytes, tally: Tally, done: "asyncio.Future[None]") -> Callable[[], Asker]:
+def _factory(request: NextRequest, tally: Tally, done: "asyncio.Future[None]") -> Callable[[], Asker]:
     return lambda: Asker(request, tally, done)
 
 
@@ -112,8 +140,10 @@ def main() -> None:
     options.add_argument("--url", required=True)
     options.add_argument("--connections", type=int, default=64)
     options.add_argument("--seconds", type=float, default=5)
+    options.add_argument("--requests", type=int, default=0, help="stop after so many; 0: by the clock alone")
+    options.add_argument("--links", type=int, default=0, help="spread over so many links, named by {code} in the URL")
     asked = options.parse_args()
-    print(json.dumps(uvloop.run(load(asked.url, asked.connections, asked.seconds))))
+    print(json.dumps(uvloop.run(load(asked.url, asked.connections, asked.seconds, asked.requests, asked.links))))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How fast is a full click (link look-up, id, cookie, durable record) beside servers that do less?
 
 ``python -m benchmarks.redirect [--rounds 3] [--seconds 4] [--connections 64] [--servers NAME,NAME]`` starts in turn, interleaved
-over several rounds, each pinned to one core with the load generator on another: Fairshare (RSGI and ASGI, strict and bounded),
-nginx ``return 302`` with an unbuffered JSON access log (where nginx is installed), and a plain Starlette redirect on uvicorn
-that records nothing.
+over several rounds, each pinned to one core with the load generator on another: Fairshare (its own server, RSGI on Granian,
+ASGI on uvicorn; strict and bounded), nginx ``return 302`` with an unbuffered JSON access log (where nginx is installed), and
+a plain Starlette redirect on uvicorn that records nothing.
 
 ``recorded`` counts the records in the spool, or the lines of nginx's log, after the server has stopped; where it is not
 ``answered``, or a request failed, the result lists it under ``faults`` and the exit code is 1. ``server_cpu_us`` is the
@@ -11,39 +11,36 @@ server's processor time a request. Where ``generator_busy`` is near 1 the load w
 """
 
 import argparse
-import json
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from benchmarks.result import machine, publish, say
-from core.catalogue import Affiliate, Link, Membership, Programme, Tenant
-from core.clock import system_clock
-from core.settings import Settings, environment_of
-from store.books import open_books
-from store.catalogue import put
-from store.migrate import migrate_books
+from benchmarks.servers import (
+    SETTLE_S,
+    Program,
+    asgi,
+    free_port,
+    has_nginx,
+    load,
+    nginx,
+    outcome,
+    prepared,
+    recorded,
+    running,
+    starlette,
+    tracker,
+)
 
-CORES = sorted(os.sched_getaffinity(0))
-SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
 WARM_UP_S = 0.5
-SETTLE_S = 3.5
-"""A tracker loads its list of programs some seconds after its start, beside its first clicks: waited out, not measured."""
-READY_WITHIN_S = 30
-STOPPED_WITHIN_S = 20
 PAIRS = {
+    "strict_wire_vs_nginx_json_log": ("fairshare_strict_wire", "nginx_json_log"),
+    "strict_wire_vs_starlette": ("fairshare_strict_wire", "starlette_uvicorn"),
+    "bounded_wire_vs_nginx_json_log": ("fairshare_bounded_wire", "nginx_json_log"),
     "strict_rsgi_vs_nginx_json_log": ("fairshare_strict_rsgi", "nginx_json_log"),
     "bounded_rsgi_vs_nginx_json_log": ("fairshare_bounded_rsgi", "nginx_json_log"),
     "strict_rsgi_vs_starlette": ("fairshare_strict_rsgi", "starlette_uvicorn"),
@@ -51,87 +48,31 @@ PAIRS = {
     "strict_asgi_vs_starlette": ("fairshare_strict_asgi", "starlette_uvicorn"),
 }
 """The ratios: ours, and its baseline."""
-ASGI = ("--factory", "tracker.app:asgi_app", "--no-proxy-headers")
-NGINX = """daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-  log_format facts escape=json '{{"at":"$msec","id":"$request_id","path":"$request_uri",'
-    '"ip":"$remote_addr","ua":"$http_user_agent","ref":"$http_referer"}}';
-  access_log {folder}/access.log facts;
-  keepalive_requests 100000000;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ return 302 https://shop.example/?fsclick=$request_id; }}
-    location = /health {{ access_log off; return 200 ok; }}
-  }}
-}}"""
 
 
 @dataclass
 class Contender:
-    """A server to measure: how it is started on a port, and how many clicks it recorded."""
+    """A server to measure: the program in a folder, on a port; whether it records its clicks."""
 
     name: str
-    command: Callable[[Path, int], tuple[list[str], dict[str, str]]]
-    recorded: Callable[[Path], int] | None
+    program: Callable[[Path, int], Program]
+    records: bool = True
 
 
 def contenders() -> list[Contender]:
     found = [
-        Contender("fairshare_strict_rsgi", lambda data, port: (_track(), _settings(data, port, "strict")), _spooled),
-        Contender("fairshare_bounded_rsgi", lambda data, port: (_track(), _settings(data, port, "bounded")), _spooled),
-        Contender("fairshare_strict_asgi", lambda data, port: (_uvicorn(*ASGI, port=port), _settings(data, port, "strict")), _spooled),
-        Contender("starlette_uvicorn", lambda _data, port: (_uvicorn("benchmarks.plain_starlette:app", port=port), {}), None),
+        Contender("fairshare_strict_wire", _tracker("strict", "wire")),
+        Contender("fairshare_bounded_wire", _tracker("bounded", "wire")),
+        Contender("fairshare_strict_rsgi", _tracker("strict", "granian")),
+        Contender("fairshare_bounded_rsgi", _tracker("bounded", "granian")),
+        Contender("fairshare_strict_asgi", lambda data, port: asgi(prepared(data, port))),
+        Contender("starlette_uvicorn", starlette, records=False),
     ]
-    if shutil.which("nginx"):
-        found.append(Contender("nginx_json_log", _nginx, lambda data: _lines(data / "access.log")))
-    return found
+    return [*found, Contender("nginx_json_log", nginx)] if has_nginx() else found
 
 
-def _track() -> list[str]:
-    return [sys.executable, "-m", "fairshare", "track", "--tracker-id", "t0"]
-
-
-def _uvicorn(*app: str, port: int) -> list[str]:
-    options = ["--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    return [sys.executable, "-m", "uvicorn", *app, *options]
-
-
-def _nginx(data: Path, port: int) -> tuple[list[str], dict[str, str]]:
-    (data / "nginx.conf").write_text(NGINX.format(folder=data, port=port))
-    return ["nginx", "-c", str(data / "nginx.conf"), "-p", str(data), "-e", str(data / "error.log")], {}
-
-
-def _settings(data: Path, port: int, durability: str) -> dict[str, str]:
-    settings = Settings(data=data, tracker_port=port, durability=durability)
-    prepare(settings)
-    return environment_of(settings)
-
-
-def prepare(settings: Settings) -> None:
-    """Books with one link, ``go``."""
-    migrate_books(settings.books)
-    books = open_books(settings.books)
-    now = system_clock()
-    with books.writing() as connection:
-        for record in (
-            Tenant("shop", "Shop", "EUR"),
-            Programme("shop", "main", "Main", "https://shop.example/", ("shop.example",)),
-            Affiliate("blog", "Blog", "blog@blog.example"),
-            Membership("shop", "main", "blog", "approved", now, now),
-            Link("go", "shop", "main", "blog", "https://shop.example/landing"),
-        ):
-            put(connection, record, "benchmark", now)
-    books.close()
-
-
-def _spooled(data: Path) -> int:
-    return sum(_lines(segment) for segment in (data / "spool").rglob("*.log"))
-
-
-def _lines(file: Path) -> int:
-    with file.open("rb") as text:
-        return sum(block.count(b"\n") for block in iter(lambda: text.read(1 << 20), b""))
+def _tracker(durability: str, server: str) -> Callable[[Path, int], Program]:
+    return lambda data, port: tracker(prepared(data, port, durability=durability, tracker_server=server))
 
 
 # --- a round ---------------------------------------------------------------------------------------------------------
@@ -140,82 +81,23 @@ def _lines(file: Path) -> int:
 def measure(contender: Contender, seconds: float, connections: int, settle_s: float = SETTLE_S) -> dict[str, Any]:
     """One round: start, warm up, settle, load, stop, count."""
     with tempfile.TemporaryDirectory(prefix="fairshare-redirect-") as folder:
-        data, port = Path(folder) / "data", _free_port()
+        data, port = Path(folder) / "data", free_port()
         data.mkdir()
-        command, environment = contender.command(data, port)
         url = f"http://127.0.0.1:{port}/c/go?sub1=spring&sub2=banner"
-        with _running(command, environment, f"http://127.0.0.1:{port}/health") as server:
+        with running(contender.program(data, port)) as (server,):
             warm_up = _load(url, connections, min(WARM_UP_S, seconds))
-            time.sleep(settle_s)
-            cpu_before = _cpu_seconds(server.pid)
+            sleep(settle_s)
+            cpu_before = server.cpu_seconds()
             result = _load(url, connections, seconds)
-            result["server_cpu_us"] = round((_cpu_seconds(server.pid) - cpu_before) / max(1, result["answered"]) * 1e6, 2)
+            result["server_cpu_us"] = round((server.cpu_seconds() - cpu_before) / max(1, result["answered"]) * 1e6, 2)
         result["failed"] += warm_up["failed"]
-        if contender.recorded:
-            result["recorded"] = contender.recorded(data) - warm_up["answered"]
+        if contender.records:
+            result["recorded"] = recorded(data) - warm_up["answered"]
         return result
 
 
-@contextmanager
-def _running(command: list[str], environment: dict[str, str], health: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on its core, ready; stopped as an operator stops it, so that everything confirmed is on disk."""
-    server = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL, preexec_fn=_pin(SERVER_CORE))
-    try:
-        _wait(server, health)
-        yield server
-        server.terminate()
-        server.wait(STOPPED_WITHIN_S)
-    finally:
-        server.kill()
-        server.wait()
-
-
 def _load(url: str, connections: int, seconds: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.load", "--url", url, "--connections", str(connections), "--seconds", str(seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, preexec_fn=_pin(LOAD_CORE))
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def _pin(core: int) -> Callable[[], None]:
-    return lambda: os.sched_setaffinity(0, {core})
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Processor time of a process and its children so far, in user and system mode, from ``/proc``."""
-    children = [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
-    own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(own[11]) + int(own[12])) / os.sysconf("SC_CLK_TCK") + sum(map(_cpu_seconds, children))
-
-
-def _wait(server: subprocess.Popen[bytes], url: str) -> None:
-    # No proxy on loopback, whatever the environment says.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise RuntimeError(f"{server.args!r} ended with exit code {server.returncode} before it answered")
-        try:
-            opener.open(url, timeout=1).close()
-            return
-        except urllib.error.HTTPError as answer:
-            if answer.code < 400:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError(f"{url} did not answer within {READY_WITHIN_S} s")
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_arguments: Any, **_more: Any) -> None:
-        return None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return outcome(load("load", {"url": url, "connections": connections, "seconds": seconds}))
 
 
 # --- the comparison --------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class Programme(msgspec.Struct, frozen=True):
     """An offer that affiliates join. ``stores`` empty: it takes every order whose store no other programme names.
 
     ``hosts`` are the only hosts a deep link may lead to: a host equals a listed one or is a sub-domain of it.
+    The caps bind all its links together: people's clicks of a day (UTC, ``[00:00, 24:00)``) and since the cap was set;
+    a click beyond one earns nothing and leads to ``fallback_url``, or to the landing page where that is empty.
     """
 
     tenant_id: str
@@ -51,6 +53,9 @@ class Programme(msgspec.Struct, frozen=True):
     landing_url: str
     hosts: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()
+    daily_click_cap: int | None = None
+    total_click_cap: int | None = None
+    fallback_url: str = ""
 
 
 class Affiliate(msgspec.Struct, frozen=True):
@@ -82,7 +87,10 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A tracked link, ``/c/{code}``. A disabled one still records its clicks, flagged, and leads to the landing page."""
+    """A tracked link, ``/c/{code}``. A disabled one still records its clicks, flagged, and leads to the landing page.
+
+    The caps are its own, beside its programme's, whose ``fallback_url`` stands in where this one is empty.
+    """
 
     code: str
     tenant_id: str
@@ -92,6 +100,9 @@ class Link(msgspec.Struct, frozen=True):
     name: str = ""
     channel: Channel = "web"
     disabled: bool = False
+    daily_click_cap: int | None = None
+    total_click_cap: int | None = None
+    fallback_url: str = ""
 
 
 class Coupon(msgspec.Struct, frozen=True):

@@ -74,6 +74,8 @@ def _same(*names: str, form: Form = "text") -> tuple[Key, ...]:
     return tuple(Key(name, name, form) for name in names)
 
 
+_CAPS = (*_same("daily_click_cap", "total_click_cap", form="number"), *_same("fallback_url"))
+
 KINDS: tuple[Kind, ...] = (
     Kind("tenant", "tenants", Tenant, (Key("id", "tenant_id"), *_same("name", "currency", "time_zone", "click_parameter"))),
     Kind("store", "stores", Store, (_TENANT, Key("id", "store_id"), *_same("name", "channel", "segment", "host"))),
@@ -81,7 +83,7 @@ KINDS: tuple[Kind, ...] = (
         "programme",
         "programmes",
         Programme,
-        (_TENANT, Key("id", "programme_id"), *_same("name", "landing_url"), *_same("hosts", "stores", form="texts")),
+        (_TENANT, Key("id", "programme_id"), *_same("name", "landing_url"), *_same("hosts", "stores", form="texts"), *_CAPS),
     ),
     Kind("affiliate", "affiliates", Affiliate, (Key("id", "affiliate_id"), *_same("name", "email", "website", "account_holder", "iban"))),
     Kind(
@@ -94,7 +96,10 @@ KINDS: tuple[Kind, ...] = (
         "link",
         "links",
         Link,
-        (Key("code", "code"), _TENANT, _PROGRAMME, _AFFILIATE, *_same("destination", "name", "channel"), *_same("disabled", form="flag")),
+        (
+            *(Key("code", "code"), _TENANT, _PROGRAMME, _AFFILIATE),
+            *(*_same("destination", "name", "channel"), *_same("disabled", form="flag"), *_CAPS),
+        ),
     ),
     Kind(
         "coupon",

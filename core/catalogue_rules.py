@@ -36,6 +36,7 @@ from core.scope import ROLES
 
 DAYS_LIMIT = 3650
 HOURS_LIMIT = DAYS_LIMIT * 24
+CLICKS_LIMIT = 1_000_000_000
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -136,6 +137,7 @@ def _programme(programme: Programme, known: Known) -> Iterator[Flaw]:
     yield from (Flaw("hosts", f"{host!r} is not a host such as example.com") for host in programme.hosts if not is_allowed_host(host))
     yield from _repeated("hosts", programme.hosts)
     yield from _destination("landing_url", programme.landing_url, programme)
+    yield from _caps(programme, programme)
     yield from _repeated("stores", programme.stores)
     for store_id in programme.stores:
         if (programme.tenant_id, store_id) not in known.stores:
@@ -181,7 +183,9 @@ def _link(link: Link, known: Known) -> Iterator[Flaw]:
     yield from _of_member(link, known)
     yield from _text("name", link.name, 255)
     yield from _one_of("channel", link.channel, CHANNELS)
-    yield from _destination("destination", link.destination, known.programmes.get((link.tenant_id, link.programme_id)))
+    programme = known.programmes.get((link.tenant_id, link.programme_id))
+    yield from _destination("destination", link.destination, programme)
+    yield from _caps(link, programme)
 
 
 def _coupon(coupon: Coupon, known: Known) -> Iterator[Flaw]:
@@ -369,6 +373,17 @@ def _destination(field: str, value: str, programme: Programme | None) -> Iterato
     host = _host_of(value)
     if not host_allowed(host, programme.hosts):
         yield Flaw(field, f"leads to {host}, which is not on the programme's hosts ({', '.join(programme.hosts)})")
+
+
+def _caps(record: Programme | Link, programme: Programme | None) -> Iterator[Flaw]:
+    daily, total = record.daily_click_cap, record.total_click_cap
+    for field, clicks in (("daily_click_cap", daily), ("total_click_cap", total)):
+        if clicks is not None and not 1 <= clicks <= CLICKS_LIMIT:
+            yield Flaw(field, f"{clicks} is not between 1 and {CLICKS_LIMIT}; to let no click earn, disable the links instead")
+    if daily is not None and total is not None and total < daily:
+        yield Flaw("total_click_cap", f"{total} is less than the {daily} of a single day, so the daily cap would never be reached")
+    if record.fallback_url:
+        yield from _destination("fallback_url", record.fallback_url, programme)
 
 
 def _host_of(url: str) -> str:

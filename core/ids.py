@@ -4,13 +4,18 @@ They sort by time, fit a URL and say when they were minted, so that a window tes
 The layout is that of ULID (github.com/ulid/spec). An event id identifies; it is never a credential.
 """
 
+import os
 import re
 import secrets
+from collections.abc import Callable
 
 from core.clock import Instant
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 26
+CHANCE_LETTERS = 16
+_LETTER_OF_BYTE = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
+_STOCK_IDS = 256
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 _SHAPE = re.compile(f"[0-7][{ALPHABET}]{{25}}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -27,6 +32,34 @@ def event_id(at: Instant, entropy: int) -> str:
 def mint(at: Instant) -> str:
     """A new id at ``at``, with entropy from the operating system."""
     return event_id(at, secrets.randbits(80))
+
+
+class Mint:
+    """Mints the ids of one process by the thousand: ``mint(at)`` is a new id. Not to be shared between threads, nor across a fork.
+
+    Chance is bought in bulk, and the letters of a millisecond are made once. Each letter takes five bits of a byte of its
+    own, so an id holds 80 bits of chance, as :func:`event_id` gives it.
+
+    Args:
+        random_bytes: so many bytes from a source that nobody can guess.
+    """
+
+    def __init__(self, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+        self._random_bytes = random_bytes
+        self._stock = ""
+        self._next = 0
+        self._at: Instant = -1
+        self._time = ""
+
+    def __call__(self, at: Instant) -> str:
+        if at != self._at:
+            self._at, self._time = at, event_id(at, 0)[:-CHANCE_LETTERS]
+        start = self._next
+        if start >= len(self._stock):
+            self._stock = self._random_bytes(_STOCK_IDS * CHANCE_LETTERS).translate(_LETTER_OF_BYTE).decode("ascii")
+            start = 0
+        self._next = start + CHANCE_LETTERS
+        return self._time + self._stock[start : self._next]
 
 
 def is_event_id(text: str) -> bool:

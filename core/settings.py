@@ -20,9 +20,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     events_url: str = ""
     events_engine: str = "MergeTree"
     queue_url: str = ""
+    queue_mb: int = 64
     secret: str = ""
     tracker_host: str = "127.0.0.1"
     tracker_port: int = 8700
+    tracker_server: str = "wire"
     portal_host: str = "127.0.0.1"
     portal_port: int = 8701
     trackers: int = 1
@@ -38,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ip_keep_days: int = 30
     country_db: str = ""
     bad_clock_tolerance_minutes: int = 10
+    clicks_a_minute: int = 20
+    conversions_a_minute: int = 6_000
 
     @property
     def is_embedded(self) -> bool:
@@ -58,8 +62,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spool(self) -> Path:
-        """The folder of the ``file://`` queue: one sub-folder per tracker process."""
-        return Path(self.queue.removeprefix("file://"))
+        """The folder that trackers write to, one sub-folder per tracker process; of this machine, also where the queue is Redis."""
+        return self.data.absolute() / "spool" if self.has_redis_queue else Path(self.queue.removeprefix("file://"))
+
+    @property
+    def has_redis_queue(self) -> bool:
+        """True where relays carry what trackers recorded through Redis, to a drain that does not see their folders."""
+        return self.queue_url.startswith(("redis://", "rediss://"))
 
     @property
     def tracker(self) -> str:
@@ -72,22 +81,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.portal_url.rstrip("/") or f"http://{self.portal_host}:{self.portal_port}"
 
 
-_CHOICES = {"durability": ("strict", "bounded"), "overload": ("availability", "accountability")}
+_CHOICES = {"durability": ("strict", "bounded"), "overload": ("availability", "accountability"), "tracker_server": ("wire", "granian")}
 _SCHEMES = {
     "books_url": ("sqlite:///", "postgresql+psycopg://"),
     "events_url": ("chdb://", "clickhouse://", "clickhouses://"),
-    "queue_url": ("file:///",),
+    "queue_url": ("file:///", "redis://", "rediss://"),
 }
 _BOUNDS = {
     "tracker_port": (1, 65535),
     "portal_port": (1, 65535),
     "trackers": (1, 64),
+    "queue_mb": (1, 65_536),
     "spool_queue_records": (1, 10_000_000),
     "spool_sync_ms": (1, 10_000),
     "spool_segment_mb": (1, 4096),
     "spool_keep_days": (0, 3650),
     "ip_keep_days": (1, 3650),
     "bad_clock_tolerance_minutes": (0, 1440),
+    "clicks_a_minute": (0, 50_000),
+    "conversions_a_minute": (0, 10_000_000),
 }
 
 

@@ -1,281 +1,35 @@
-"""Every command of ``fairshare``. A command reads its options, calls one function of the route, and shows the result."""
+"""The door of ``fairshare``: a plain ``track`` starts at once, and :mod:`fairshare.commands` has every command."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, cast
 
-import typer
-
-from core.clock import system_clock
 from core.errors import FairshareError, InUse, SettingsError, StoreVersionError
-from core.scope import Role
-from fairshare.options import AnyTenant, Data, Json, Tenant, settings_of
-from fairshare.output import progress, say, show
-
-app = typer.Typer(
-    name="fairshare",
-    help="Affiliate tracking and attribution: from the click to the payout, every cent explained.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-catalog = typer.Typer(no_args_is_help=True, help="Merchants, programmes, affiliates, links, rules: in and out as one TOML file.")
-user = typer.Typer(no_args_is_help=True, help="People who sign in to the portal.")
-app.add_typer(catalog, name="catalog", rich_help_panel="Set up")
-app.add_typer(user, name="user", rich_help_panel="Set up")
-
-RUN, SET_UP, ASK = "Run", "Set up", "Ask and check"
-Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
+from fairshare.track import read_track, start_tracker
 
 
 def main() -> None:
     """Run the command line. Exit code 0: done; 1: it failed and says why; 2: it could not start as asked."""
-    from fairshare.up import CannotStart  # here, because it is the only command that needs it
-
     try:
-        app()
-    except (SettingsError, CannotStart, InUse, StoreVersionError) as error:
-        say(f"fairshare: {error}")
-        sys.exit(2)
+        run(sys.argv[1:])
+    except (SettingsError, InUse, StoreVersionError) as error:
+        _end(error, 2)
     except (FairshareError, OSError) as error:
-        say(f"fairshare: {error}")
-        sys.exit(1)
+        _end(error, 1)
 
 
-# --- run -------------------------------------------------------------------------------------------------------------
-
-
-@app.command(rich_help_panel=RUN)
-def up(
-    data: Data = None,
-    tracker_port: Annotated[
-        int | None, typer.Option(metavar="N", help="Port of links and conversions (default: 8700).", show_default=False)
-    ] = None,
-    portal_port: Annotated[int | None, typer.Option(metavar="N", help="Port of pages and API (default: 8701).", show_default=False)] = None,
-    trackers: Annotated[int | None, typer.Option(metavar="N", help="Tracker processes (default: 1).", show_default=False)] = None,
-    demo: Annotated[
-        bool | None,
-        typer.Option(
-            "--demo/--no-demo", help="Fill an empty installation with the demo world (default: where no server is set).", show_default=False
-        ),
-    ] = None,
-    ready_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Written as JSON once everything answers.")] = None,
-) -> None:
-    """Start everything on this machine: stores, trackers, portal. Ctrl-C stops it; nothing is lost."""
-    from fairshare.ready import as_text, read_demo, ready_of, write_ready_file
-    from fairshare.up import Supervisor
-
-    settings = settings_of(data, tracker_port=tracker_port, portal_port=portal_port, trackers=trackers)
-    supervisor = Supervisor(settings, demo=settings.is_embedded if demo is None else demo, ready_file=ready_file)
-    try:
-        supervisor.start(say)
-        if not supervisor.stopping:
-            ready = ready_of(settings, read_demo(settings.data))
-            show(ready, as_text(ready), as_json=False)
-            sys.stdout.flush()
-            if ready_file:
-                write_ready_file(ready_file, ready)
-        supervisor.watch(say)
-        say("stopping ...")
-    finally:
-        supervisor.stop()
-
-
-@app.command(rich_help_panel=RUN)
-def track(
-    data: Data = None,
-    tracker_id: Annotated[str, typer.Option(metavar="ID", help="Names this tracker's spool folder.")] = "t0",
-    supervised: Supervised = False,
-) -> None:
-    """Run one tracker process: redirects, pixels, conversions."""
-    from fairshare.stores import require_known_books
-    from fairshare.up import stop_with_supervisor
-    from tracker.serve import run_tracker
-
-    settings = settings_of(data)
-    if supervised:
-        stop_with_supervisor()
-    else:
-        require_known_books(settings)
-    run_tracker(settings, tracker_id)
-
-
-@app.command(hidden=True)
-def engine(
-    data: Data = None,
-    demo: Annotated[bool, typer.Option("--demo/--no-demo")] = False,
-    supervised: Supervised = False,
-) -> None:
-    """Run the process that owns the embedded stores."""
-    from fairshare.engine import run_engine
-    from fairshare.up import stop_with_supervisor
-
-    if supervised:
-        stop_with_supervisor()
-    run_engine(settings_of(data), demo)
-
-
-@app.command(rich_help_panel=RUN)
-def portal(data: Data = None) -> None:
-    """Run the portal alone, on stores that servers hold."""
-    from fairshare.parts import run_portal
-
-    run_portal(settings_of(data))
-
-
-@app.command(rich_help_panel=RUN)
-def drain(
-    data: Data = None,
-    once: Annotated[bool, typer.Option("--once", help="Stop when everything readable is stored.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Move recorded events from the spool into the events store."""
-    from fairshare.parts import drain_once, run_drain_alone
-
-    if not once:
-        run_drain_alone(settings_of(data))
+def run(arguments: list[str]) -> None:
+    """Do what the arguments ask."""
+    tracker = read_track(arguments)
+    if tracker:
+        start_tracker(tracker)
         return
-    with progress("draining") as advance:
-        report = drain_once(settings_of(data), advance)
-    show(report, f"{report.records:,} records read, {report.bad:,} bad, {report.pending_bytes:,} bytes pending", as_json)
+    from fairshare.commands import app  # here: what it imports costs a tracker more than it has time to start
+
+    app(arguments)
 
 
-@app.command(rich_help_panel=RUN)
-def attribute(
-    data: Data = None,
-    once: Annotated[bool, typer.Option("--once", help="Stop when every order that changed is decided.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Decide orders whose touches, keys or rules changed, and book the commissions."""
-    from fairshare.parts import attribute_once, attribution_as_text, run_attribution_alone
-
-    if not once:
-        run_attribution_alone(settings_of(data))
-        return
-    with progress("deciding orders") as advance:
-        report = attribute_once(settings_of(data), advance)
-    show(report, attribution_as_text(report), as_json)
-
-
-# --- set up ----------------------------------------------------------------------------------------------------------
-
-
-@app.command(rich_help_panel=SET_UP)
-def migrate(
-    data: Data = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, change nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Bring both stores to this program's version."""
-    from fairshare.stores import migrate_stores, pending_sql
-
-    settings = settings_of(data)
-    if dry_run:
-        sql = pending_sql(settings)
-        show({"sql": sql}, sql or "-- both stores are up to date", as_json)
-        return
-    applied = migrate_stores(settings)
-    show({"applied": applied}, "\n".join(applied) or "both stores are up to date", as_json)
-
-
-@catalog.command("import")
-def catalog_import(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE.toml")], data: Data = None, as_json: Json = False
-) -> None:
-    """Add and update what the file names: all of it, or nothing and every error with its line."""
-    from fairshare.catalog import import_catalogue
-    from fairshare.questions import import_as_text
-    from fairshare.stores import migrate_stores, opened_books
-
-    settings = settings_of(data)
-    migrate_stores(settings)
-    with opened_books(settings) as books:
-        report = import_catalogue(books, file.read_text("utf-8"), "command line", system_clock())
-    show(report, import_as_text(report, file.name), as_json)
-    if report.faults:
-        sys.exit(1)
-
-
-@catalog.command("export")
-def catalog_export(data: Data = None, tenant: AnyTenant = None) -> None:
-    """Print the catalogue as TOML; importing it elsewhere gives the same catalogue."""
-    from fairshare.catalog import export_catalogue
-    from fairshare.stores import opened_books
-
-    with opened_books(settings_of(data)) as books:
-        sys.stdout.write(export_catalogue(books, tenant))
-
-
-@user.command("add")
-def user_add(
-    email: str,
-    role: Annotated[str, typer.Option(help="affiliate, merchant, finance or analyst")],
-    name: Annotated[str, typer.Option(help="As shown to others.")] = "",
-    tenant: AnyTenant = None,
-    affiliate: Annotated[str | None, typer.Option(metavar="ID", help="For the role affiliate.", show_default=False)] = None,
-    data: Data = None,
-) -> None:
-    """Add a person, or give one a new password. Asks for the password, or reads it from standard input."""
-    from core.catalogue import User
-    from fairshare.people import save_user
-    from fairshare.stores import opened_books
-
-    typed = typer.prompt("Password", hide_input=True, confirmation_prompt=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    person = User(email, name or email, cast(Role, role), "", tenant or "", affiliate or "")
-    with opened_books(settings_of(data)) as books:
-        save_user(books, person, typed, system_clock())
-    say(f"{email} may sign in as {role}")
-
-
-# --- ask and check ---------------------------------------------------------------------------------------------------
-
-
-@app.command(rich_help_panel=ASK)
-def explain(order: str, tenant: Tenant, data: Data = None, as_json: Json = False) -> None:
-    """Who earned from an order, and why: every touch that could have, with its verdict."""
-    from fairshare.questions import explain_order
-
-    explanation, text = explain_order(settings_of(data), tenant, order)
-    show(explanation, text, as_json)
-
-
-@app.command(rich_help_panel=ASK)
-def verify(data: Data = None, tenant: AnyTenant = None, as_json: Json = False) -> None:
-    """Recompute every balance and the ledger's hash chain; name the first broken row."""
-    from fairshare.questions import verify_books
-
-    with progress("verifying") as advance:
-        report, plain, text = verify_books(settings_of(data), tenant, advance)
-    show(plain, text, as_json)
-    if not report.ok:
-        sys.exit(1)
-
-
-@app.command(rich_help_panel=ASK)
-def conserve(data: Data = None, tenant: AnyTenant = None, as_json: Json = False) -> None:
-    """Received = stored + bad + pending + unrecorded, by merchant and hour."""
-    from fairshare.questions import conservation_report
-
-    report, text = conservation_report(settings_of(data), tenant)
-    show(report, text, as_json)
-
-
-@app.command("replay-log", rich_help_panel=ASK)
-def replay_log(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE")],
-    link: Annotated[str, typer.Option(metavar="CODE", help="The link every line clicks.")],
-    base: Annotated[str, typer.Option(metavar="URL", help="The tracker's address.")],
-    rate: Annotated[float, typer.Option(metavar="N", help="Requests a second; 0 sends as fast as answers come.")] = 0,
-    data: Data = None,
-    as_json: Json = False,
-) -> None:
-    """Send the lines of a web server's access log as clicks over HTTP, and report what became of them."""
-    from fairshare.questions import replay
-
-    with progress("replaying") as advance:
-        report, text = replay(settings_of(data), file, link, base, rate, advance)
-    show(report, text, as_json)
+def _end(error: Exception, code: int) -> None:
+    print(f"fairshare: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from store.engine_door import open_door
 from store.events import EventsStore, open_events
 from store.installation import lock_data, publish_door, remove_door
 from store.migrate import migrate_books, migrate_events
-from tracker.drain import Drain, run_drain
+from tracker.drain import run_drain
+from tracker.intake import open_drain
 
 STOP_WITHIN_S = 3.5
 LOCK_PATIENCE_S = 3.0
@@ -96,7 +97,7 @@ def serve_portal(settings: Settings, books: Books, events: EventsStore) -> None:
 def background(settings: Settings, books: Books, events: EventsStore) -> Iterator[None]:
     """The loops of the route, each in its thread; all end within ``STOP_WITHIN_S`` of leaving."""
     stop = threading.Event()
-    drain = Drain(settings, events, system_clock)
+    drain = open_drain(settings, books, events, system_clock)
     loops: dict[str, Callable[[], None]] = {
         "drain": lambda: run_drain(drain, stop),
         "attribution": lambda: run_attribution(events, books, system_clock, stop),

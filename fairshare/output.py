@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 Advance = Callable[[int, int], None]
 """Told ``(done, total)`` as work goes on; ``total`` 0 means "not known"."""
@@ -32,6 +30,9 @@ def progress(label: str) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield _plain(label)
         return
+    from rich.console import Console  # here: most commands draw no bar, and it takes a twentieth of a second
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None)

@@ -3,7 +3,6 @@
 Where an engine runs, it already drains, decides and books by itself: ``--once`` then waits until it has caught up.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +15,11 @@ from attribution.run import CATALOGUE_CURSOR, CURSOR, RunReport, run_attribution
 from core.clock import system_clock
 from core.errors import InUse, Unavailable
 from core.settings import Settings
+from fairshare.books import opened_books, require_installation
+from fairshare.child import until_signal
 from fairshare.engine import serve_portal
 from fairshare.output import Advance
-from fairshare.stores import opened_books, opened_events, require_installation
+from fairshare.stores import opened_events
 from payouts.accrue import DECISIONS, REFUNDS, AccrualReport, accrue_once, run_accrual
 from payouts.facts import NOTHING_YET, read_changes
 from payouts.holds import release_due
@@ -27,7 +28,8 @@ from store.catalogue import catalogue_version
 from store.cursors import REREAD_MS, read_cursor
 from store.events import EventsStore, open_events
 from store.installation import lock_data
-from tracker.drain import Drain, DrainReport, run_drain
+from tracker.drain import DrainReport, run_drain
+from tracker.intake import Intake, open_drain
 
 CATCH_UP_WITHIN_S = 60.0
 MOST_CHANGES = 1_000_000
@@ -42,12 +44,14 @@ class AttributeReport(msgspec.Struct, frozen=True):
 
 
 def drain_once(settings: Settings, advance: Advance) -> DrainReport:
-    """Store everything that the spool holds now.
+    """Store everything that the spool holds now; with a Redis queue, what relays have sent.
 
     Raises:
-        InUse: the running engine drains; there can be one drain only.
+        InUse: the running engine drains, or another drain does; one works at a time.
     """
-    with _alone(settings) as (_books, events), Drain(settings, events, system_clock) as drain:
+    with _alone(settings) as (books, events), open_drain(settings, books, events, system_clock) as drain:
+        if isinstance(drain, Intake):
+            drain.await_turn()
         total = step = drain.step()
         while step.records:
             advance(total.records, 0)
@@ -80,14 +84,14 @@ def attribution_as_text(report: AttributeReport) -> str:
 
 def run_drain_alone(settings: Settings) -> None:
     """Drain until SIGINT or SIGTERM."""
-    with _alone(settings) as (_books, events):
-        run_drain(Drain(settings, events, system_clock), _until_signal())
+    with _alone(settings) as (books, events):
+        run_drain(open_drain(settings, books, events, system_clock), until_signal())
 
 
 def run_attribution_alone(settings: Settings) -> None:
     """Decide and book until SIGINT or SIGTERM."""
     with _alone(settings) as (books, events):
-        stop = _until_signal()
+        stop = until_signal()
         accrual = threading.Thread(target=run_accrual, args=(events, books, system_clock, stop), name="accrual")
         accrual.start()
         run_attribution(events, books, system_clock, stop)
@@ -154,10 +158,3 @@ def _counting(advance: Advance) -> Callable[[int], None]:
         advance(done, 0)
 
     return count
-
-
-def _until_signal() -> threading.Event:
-    stop = threading.Event()
-    for wanted in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(wanted, lambda _signal, _frame: stop.set())
-    return stop

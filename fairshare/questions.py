@@ -8,14 +8,15 @@ import msgspec
 
 from attribution.explain import as_json, as_text, explain
 from core.clock import format_instant
-from core.errors import NotFound
+from core.errors import FairshareError, NotFound
 from core.settings import Settings
+from fairshare.books import opened_books
 from fairshare.catalog import ImportReport
 from fairshare.output import Advance
-from fairshare.stores import opened_books, opened_events
+from fairshare.stores import opened_events
 from payouts.verify import VerifyReport, verify
 from store.installation import door_of_owner
-from tracker.conservation import Row, conservation, totals
+from tracker.conservation import Row, account, advice, totals
 from tracker.replay import ReplayReport, replay_log
 from tracker.replay import as_text as replay_as_text
 
@@ -51,14 +52,32 @@ def verify_books(settings: Settings, tenant_id: str | None, advance: Advance) ->
 
 
 def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict[str, Any], str]:
-    """Whether every event is accounted for, by merchant and hour; in the text only the sum and the hours that are off."""
+    """Whether every event is accounted for, by merchant and hour; in the text the sum, and whatever is off with what to do.
+
+    Raises:
+        FairshareError: events are stored, but no tracker's spool folder is in sight, so that nothing can be said.
+    """
     with opened_events(settings) as events:
-        rows = conservation(settings, events, tenant_id or "")
-    total = totals(rows)
-    plain = {"balanced": total.balanced, "total": _plain(total), "rows": [_plain(row) for row in rows]}
-    off = [row for row in rows if not row.balanced]
-    lines = [_sum_of(total) + (": balanced" if total.balanced else f": {total.difference:,} unaccounted for")]
-    lines += [f"{format_instant(row.hour)} {row.tenant_id or '(nobody)'}: {_sum_of(row)}, off by {row.difference:,}" for row in off]
+        found = account(settings, events, tenant_id or "")
+    if found.rows and not found.sees_spool:
+        raise FairshareError(f"there is no tracker's folder in {settings.spool}: ask on the machine that holds the spool")
+    total = totals(found.rows)
+    plain = {
+        "balanced": found.balanced,
+        "complete_from": format_instant(found.complete_from) if found.complete_from else None,
+        "total": _plain(total),
+        "faults": found.faults,
+        "rows": [_plain(row) for row in found.rows],
+    }
+    off = [row for row in found.rows if not row.balanced]
+    verdict = "balanced" if found.balanced else f"not balanced, {total.difference:,} unaccounted for"
+    lines = [f"{_sum_of(total)}: {verdict}"]
+    for row in off:
+        what = "altered" if row.altered else f"off by {row.difference:,}"
+        lines += [f"{format_instant(row.hour)} {row.tenant_id or '(nobody)'}: {_sum_of(row)}, {what}", f"  {advice(row)}"]
+    lines += found.faults
+    if total.doubled:
+        lines.append(f"{total.doubled:,} rows repeat an event that is stored already; reports count it once, nothing is to be done")
     return plain, "\n".join(lines)
 
 

@@ -1,26 +1,13 @@
-"""Opening both stores for a command, and bringing them to this program's version."""
+"""Opening the events store for a command, and bringing both stores to this program's version."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import FairshareError, Unavailable
 from core.settings import Settings
-from store.books import Books, open_books
+from fairshare.books import require_installation
 from store.events import EventsStore, open_events
-from store.migrate import books_sql, check_books, check_events, events_sql, migrate_books, migrate_events
-
-
-@contextmanager
-def opened_books(settings: Settings) -> Iterator[Books]:
-    """The books, at this program's version, for as long as the block runs."""
-    require_installation(settings)
-    books = open_books(settings.books)
-    try:
-        check_books(books)
-        yield books
-    finally:
-        books.close()
+from store.migrate import books_sql, check_events, events_sql, migrate_books, migrate_events
 
 
 @contextmanager
@@ -33,26 +20,6 @@ def opened_events(settings: Settings) -> Iterator[EventsStore]:
         yield events
     finally:
         events.close()
-
-
-def require_known_books(settings: Settings) -> None:
-    """For a tracker that starts alone: it goes on where the books are down, but never on a schema that it does not know.
-
-    Raises:
-        StoreVersionError: the books are older or newer than this program.
-    """
-    with suppress(Unavailable), opened_books(settings):
-        pass
-
-
-def require_installation(settings: Settings) -> None:
-    """Asking must not create: an empty folder would look like an empty installation.
-
-    Raises:
-        FairshareError: nothing was installed in the data folder yet.
-    """
-    if not settings.books_url and not (settings.data / "books.sqlite").exists():
-        raise FairshareError(f"there is no installation in {settings.data}: start one with fairshare up, or name its folder with --data")
 
 
 def migrate_stores(settings: Settings) -> list[str]:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -17,20 +16,15 @@ from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 
-from core.errors import FairshareError
+from core.errors import FairshareError, InUse, SettingsError
 from core.settings import Settings, environment_of
 from store.installation import lock_data
 
-STDIN = 0
 STOP_WITHIN_S = 4.5
 READY_WITHIN_S = 120.0
 LOCK_PATIENCE_S = 3.0
 DEATHS_BEFORE_GIVING_UP = 10
 DEATHS_WITHIN_S = 60.0
-
-
-class CannotStart(FairshareError):
-    """Something outside is in the way (a port, a data folder): exit code 2."""
 
 
 class Child:
@@ -55,7 +49,7 @@ class Child:
         """Restart the process if it died; a line to say so, or None. Waits longer after each death in a row.
 
         Raises:
-            CannotStart: it exited with code 2, which no restart mends.
+            SystemExit: it exited with code 2, which no restart mends.
             FairshareError: it died too often.
         """
         code = self.process.poll()
@@ -90,8 +84,8 @@ class Supervisor:
         """Start everything and return when it all answers.
 
         Raises:
-            CannotStart: a port is taken.
-        InUse: the data folder is in use by another installation.
+            InUse: a port is taken, or the data folder is in use by another installation.
+            SettingsError: both ports are the same.
         """
         require_free(self._settings)
         lock_data(self._settings, LOCK_PATIENCE_S).release()
@@ -103,6 +97,8 @@ class Supervisor:
         self._children.append(Child("engine", ["engine", "--demo" if self._demo else "--no-demo"], environment))
         # Trackers read the books, which the engine creates or migrates first.
         self._wait_for(f"{_local(self._settings.portal_host, self._settings.portal_port)}/health", say)
+        if self._settings.has_redis_queue:
+            self._children.append(Child("relay", ["relay"], environment))
         for number in range(self._settings.trackers):
             self._children.append(Child(f"tracker {number}", ["track", "--tracker-id", f"t{number}"], environment))
         self._wait_for(f"{_local(self._settings.tracker_host, self._settings.tracker_port)}/health", say)
@@ -151,29 +147,19 @@ class Supervisor:
         self.stopping = True
 
 
-def stop_with_supervisor() -> None:
-    """In a child: end this process, as by SIGTERM, once the supervisor is gone."""
-
-    def wait() -> None:
-        while os.read(STDIN, 1024):  # not sys.stdin: a thread inside it would break the interpreter's exit
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="supervisor-watch", daemon=True).start()
-
-
 def require_free(settings: Settings) -> None:
     """Refuse to start where a port is taken.
 
     Raises:
-        CannotStart: names the port and the option that chooses another.
+        InUse: names the port and the option that chooses another.
+        SettingsError: both ports are the same.
     """
     wanted = [("tracker", settings.tracker_host, settings.tracker_port), ("portal", settings.portal_host, settings.portal_port)]
     for what, host, port in wanted:
         if not _is_free(host, port):
-            raise CannotStart(f"port {port} on {host} is taken by another program; choose another with --{what}-port")
+            raise InUse(f"port {port} on {host} is taken by another program; choose another with --{what}-port")
     if settings.tracker_port == settings.portal_port and settings.tracker_host == settings.portal_host:
-        raise CannotStart(f"tracker and portal cannot share port {settings.portal_port}; choose another with --portal-port")
+        raise SettingsError([f"tracker and portal cannot share port {settings.portal_port}; choose another with --portal-port"])
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -6,7 +6,9 @@ made), ``forms``, ``words`` (money, times and terms as people read them), ``char
 Affiliate: ``affiliate`` (overview), ``affiliate_catalogue`` (what it joined), ``affiliate_links``, ``affiliate_conversions``,
 ``affiliate_money``, ``affiliate_programmes``, ``affiliate_account``. Merchant: ``merchant`` (overview), ``merchant_catalogue``,
 ``merchant_orders``, ``merchant_affiliates``, ``merchant_programmes``, ``merchant_versions``, ``merchant_policy``,
-``merchant_policy_form``, ``merchant_rates``, ``merchant_rate_form``, ``merchant_coupons``, ``merchant_stores``, ``merchant_keys``.
+``merchant_policy_form``, ``merchant_rates``, ``merchant_rate_form``, ``merchant_links``, ``merchant_coupons``, ``merchant_stores``,
+``merchant_keys``.
 Finance: ``finance`` (overview), ``finance_plan``, ``finance_batches``, ``finance_statement``, ``finance_ledger``. Analyst:
-``analyst`` (the report), ``analyst_orders``. For all of them ``orders`` (why an order was credited), and for machines ``api``.
+``analyst`` (the report), ``analyst_orders``. For all of them ``orders`` (why an order was credited), for merchant and analyst
+``conservation`` (is every event accounted for?), and for machines ``api``.
 """

@@ -282,7 +282,11 @@ def _address(form: Form, path: str = "/analyst", **change: str) -> str:
     return f"{path}?{urlencode({name: value for name, value in query.items() if value})}"
 
 
-navigation: tuple[tuple[str, str], ...] = (("Conversions", "/analyst"), ("Orders", "/analyst/orders"))
+navigation: tuple[tuple[str, str], ...] = (
+    ("Conversions", "/analyst"),
+    ("Orders", "/analyst/orders"),
+    ("Conservation", "/analyst/conservation"),
+)
 routes: list[BaseRoute] = [
     Route("/analyst", conversions, methods=["GET"]),
     Route("/analyst/conversions.csv", conversions_file, methods=["GET"]),

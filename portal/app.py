@@ -18,7 +18,7 @@ from core.clock import Clock
 from core.errors import BadInput, Conflict, FairshareError, NotAllowed, NotFound, Unavailable
 from core.scope import Role
 from core.settings import Settings
-from portal import account, affiliate, analyst, api, finance, merchant, orders, sessions
+from portal import account, affiliate, analyst, api, conservation, finance, merchant, orders, sessions
 from portal.headers import YEAR_S, SecurityHeaders, secure
 from portal.page import page
 from store.books import Books
@@ -68,6 +68,7 @@ def create_app(settings: Settings, books: Books, events: EventsStore, clock: Clo
     )
     app.state.settings, app.state.books, app.state.events, app.state.clock = settings, books, events, clock
     app.state.tries = sessions.Tries()
+    app.state.counts = conservation.Counts(settings, events, clock)
     app.state.navigation = NAVIGATION
     return app
 
@@ -84,6 +85,7 @@ def site_routes() -> list[BaseRoute]:
         *finance.routes,
         *analyst.routes,
         *orders.routes,
+        *conservation.routes,
         *api.routes,
         Mount("/static", StaticForEver(directory=Path(__file__).parent / "static"), name="static"),
     ]

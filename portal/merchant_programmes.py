@@ -11,6 +11,7 @@ from core.clock import Instant
 from core.scope import Scope
 from portal.forms import Form, read_form
 from portal.merchant_catalogue import change, check, create, own_catalogue, own_programme
+from portal.merchant_links import caps_form, read_caps
 from portal.merchant_policy import policies_of
 from portal.merchant_rates import cards_of, currency_of, rate_sentences
 from portal.page import page, redirect
@@ -54,7 +55,7 @@ async def programme(request: Request, scope: Scope) -> Response:
 
 @role("merchant")
 async def edit_programme(request: Request, scope: Scope) -> Response:
-    """POST /merchant/programmes/{programme_id}: change name, landing page, hosts or stores."""
+    """POST /merchant/programmes/{programme_id}: change name, landing page, hosts, stores or caps."""
     form, catalogue = await read_form(request), await own_catalogue(request, scope)
     before = own_programme(request, catalogue)
     after = read_programme(form, catalogue, scope.tenant_id, before.programme_id)
@@ -71,8 +72,9 @@ def read_programme(form: Form, catalogue: Catalogue, tenant_id: str, programme_i
         programme_id,
         form.text("name"),
         form.text("landing_url", longest=2048),
-        hosts=tuple(host.lower() for host in form.lines("hosts")),
-        stores=tuple(sorted(form.many("stores", [store.store_id for store in catalogue.stores]))),
+        tuple(host.lower() for host in form.lines("hosts")),
+        tuple(sorted(form.many("stores", [store.store_id for store in catalogue.stores]))),
+        *read_caps(form),
     )
     check(form, programme, catalogue)
     return programme
@@ -101,7 +103,10 @@ def store_options(catalogue: Catalogue) -> list[tuple[str, str]]:
 
 def programme_form(programme: Programme) -> Form:
     """The form of a programme as it is."""
-    return Form.of(name=programme.name, landing_url=programme.landing_url, hosts="\n".join(programme.hosts), stores=list(programme.stores))
+    form = caps_form(programme)
+    own = {"name": [programme.name], "landing_url": [programme.landing_url], "hosts": ["\n".join(programme.hosts)]}
+    form.values |= own | {"stores": list(programme.stores)}
+    return form
 
 
 def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form, status: int = 200) -> Response:

@@ -36,7 +36,7 @@ LABELS = {
     "lower_class": "Weaker class",
     "after_order": "After the order",
     "wrong_program": "Other programme",
-    "bot": "Not a person",
+    "bot": "Does not count",
     "class_excluded": "Class not credited",
     "coupon_not_valid": "Coupon not valid",
     # commissions, batches, memberships
@@ -74,6 +74,8 @@ LABELS = {
     "hidden_frame": "Hidden frame",
     "orphan": "Unknown link",
     "disabled": "Switched-off link",
+    "capped": "Beyond a click cap",
+    "rate_limited": "Too many clicks a minute",
     "duplicate": "Duplicate",
     # channels and devices
     "web": "Web shop",

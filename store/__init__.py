@@ -2,7 +2,8 @@
 
 In reading order. The ground: ``installation`` (the data folder: its secret, its one owner), ``books`` (open, read, write),
 ``schema`` (the books' tables), ``events`` (open, ask, insert), ``columns`` (the events store's tables), ``engine_door`` (the
-running engine lends its events store), ``migrate`` (both schemas), ``cursors`` (where each poller stands).
+running engine lends its events store), ``versions`` (is a schema this program's), ``migrate`` (both schemas), ``cursors``
+(where each poller stands), ``spools`` (how far each tracker's is stored), ``leases`` (whose turn it is).
 
 The books' statements, one noun each: ``catalogue``, ``links``, ``programmes``, ``sessions``, ``receipts``, ``commissions``,
 ``accruals``, ``ledger``, ``batches``, ``earnings``, ``reports``.

@@ -136,6 +136,14 @@ def links_of(connection: Connection, affiliate_id: str, tenant_id: str | None = 
     return _records(connection, Link, _of_affiliate(schema.links, affiliate_id, tenant_id))
 
 
+def capped_links(connection: Connection, tenant_id: str, most: int) -> list[Link]:
+    """A tenant's links that have a click cap: the first ``most`` by code."""
+    table = schema.links.c
+    has_cap = table.daily_click_cap.is_not(None) | table.total_click_cap.is_not(None)
+    codes = select(table.code).where(table.tenant_id == tenant_id, has_cap).order_by(table.code).limit(most)
+    return _records(connection, Link, table.code.in_(codes))
+
+
 def coupons_of(connection: Connection, affiliate_id: str, tenant_id: str | None = None) -> list[Coupon]:
     """An affiliate's coupons, expired ones too, for all tenants or for one."""
     return _records(connection, Coupon, _of_affiliate(schema.coupons, affiliate_id, tenant_id))
@@ -195,7 +203,7 @@ def put(connection: Connection, record: Record, changed_by: str, at: Instant) ->
     values = _values(record)
     fields = [name for name, value in _values(before).items() if values[name] != value]
     _write(connection, update(_table(type(record))).where(_is(type(record), _key(record))).values(**values), record)
-    _note(connection, f"changed {describe(record)}: {', '.join(fields)}", changed_by, at)
+    _note_of(connection, record, f"changed {describe(record)}: {', '.join(fields)}", changed_by, at)
     return "changed"
 
 
@@ -248,7 +256,7 @@ def refusal(before: Record, record: Record) -> str | None:
 
 def _insert(connection: Connection, record: Record, changed_by: str, at: Instant) -> Outcome:
     _write(connection, insert(_table(type(record))).values(**_values(record)), record)
-    _note(connection, f"added {describe(record)}", changed_by, at)
+    _note_of(connection, record, f"added {describe(record)}", changed_by, at)
     return "added"
 
 
@@ -260,8 +268,18 @@ def _write(connection: Connection, statement: Any, record: Record) -> None:
         raise Conflict(f"cannot store {describe(record)}: it does not fit what the books hold ({reason})") from error
 
 
-def _note(connection: Connection, what: str, changed_by: str, at: Instant) -> None:
-    connection.execute(insert(schema.catalogue_changes).values(changed_at=at, changed_by=changed_by, what=what[:2048]))
+def _note_of(connection: Connection, record: Record, what: str, changed_by: str, at: Instant) -> None:
+    version = _note(connection, what, changed_by, at)
+    if isinstance(record, Link):
+        links = schema.links
+        connection.execute(update(links).where(links.c.code == record.code).values(changed_version=version))
+
+
+def _note(connection: Connection, what: str, changed_by: str, at: Instant) -> int:
+    note = insert(schema.catalogue_changes).values(changed_at=at, changed_by=changed_by, what=what[:2048])
+    written = connection.execute(note).inserted_primary_key
+    assert written is not None, "a change has a number"
+    return int(written[0])
 
 
 def _lock(connection: Connection) -> None:

@@ -74,12 +74,15 @@ class EngineDoor:
         self._thread.join()
 
 
-def open_door(events_url: str) -> EngineDoor:
-    """Serve the chDB at ``chdb:///path``, which this process owns, at a free port of 127.0.0.1."""
+def open_door(events_url: str, port: int = 0, password: str = "") -> EngineDoor:
+    """Serve the chDB at ``chdb:///path``, which this process owns, at a port of 127.0.0.1: a free one, where 0 is asked.
+
+    Without a ``password`` it makes one. Who wants to find the same door again after a restart says both.
+    """
     assert events_url.startswith("chdb:"), "only the process that owns a chDB can open a door to it"
     path = os.path.realpath(urlsplit(events_url).path)  # chDB compares paths as they are spelled
-    password = secrets.token_urlsafe(24)
-    server = _Server(path, password)
+    password = password or secrets.token_urlsafe(24)
+    server = _Server(path, password, port)
     port = server.server_address[1]
     return EngineDoor(server, f"clickhouse://{USER}:{password}@127.0.0.1:{port}/default?compress=False")
 
@@ -158,14 +161,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, path: str, password: str) -> None:
+    def __init__(self, path: str, password: str, port: int = 0) -> None:
         import chdb  # a second and 250 MB: only the process that owns the store pays for it
 
         self.connect = lambda: chdb.connect(path)
         self.authorization = b"Basic " + b64encode(f"{USER}:{password}".encode())
         self.turns = BoundedSemaphore(MAX_STATEMENTS)
         self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)

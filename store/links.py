@@ -10,9 +10,36 @@ import msgspec
 from sqlalchemy import Connection, Table, select
 
 from core.catalogue import Programme, Tenant
+from core.clock import Instant
 from store import schema
 
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 5_000
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """The newest change of the catalogue: its number, when it was made and what it says. Number 0: nothing was changed yet.
+
+    Books that were put back from a copy may reach the same number again, with another change under it.
+    """
+
+    version: int
+    changed_at: Instant = 0
+    what: str = ""
+
+
+def newest_mark(connection: Connection) -> Mark:
+    """The catalogue as it stands now."""
+    table = schema.catalogue_changes.c
+    newest = select(table.version, table.changed_at, table.what).order_by(table.version.desc()).limit(1)
+    row = connection.execute(newest).first()
+    return Mark(*row) if row else Mark(0)
+
+
+def is_marked(connection: Connection, mark: Mark) -> bool:
+    """True where the books hold this very change: they are those that were read then, perhaps with later changes."""
+    table = schema.catalogue_changes.c
+    row = connection.execute(select(table.version, table.changed_at, table.what).where(table.version == mark.version)).first()
+    return mark.version == 0 or (row is not None and Mark(*row) == mark)
 
 
 def all_tenants(connection: Connection) -> list[Tenant]:
@@ -31,15 +58,22 @@ def all_key_hashes(connection: Connection) -> dict[str, str]:
     return {row.key_hash: row.tenant_id for row in connection.execute(select(table.key_hash, table.tenant_id))}
 
 
-def stream_links(connection: Connection) -> Iterator[tuple[Any, ...]]:
-    """Every link of the installation as (code, tenant_id, programme_id, affiliate_id, destination, channel, disabled).
+def stream_links(connection: Connection, after_version: int | None = None) -> Iterator[tuple[Any, ...]]:
+    """Links as (code, tenant_id, programme_id, affiliate_id, destination, channel, disabled, daily cap, total cap, fallback).
 
-    Unordered, and fetched by the thousand: there may be millions.
+    Every link of the installation, or those that changes numbered above ``after_version`` wrote. Unordered, and fetched by
+    the thousand: there may be millions.
     """
     table = schema.links.c
-    columns = (table.code, table.tenant_id, table.programme_id, table.affiliate_id, table.destination, table.channel, table.disabled)
-    for row in connection.execute(select(*columns), execution_options={"yield_per": ROWS_AT_ONCE}):
-        yield tuple(row)
+    wanted = select(
+        *(table.code, table.tenant_id, table.programme_id, table.affiliate_id, table.destination, table.channel, table.disabled),
+        *(table.daily_click_cap, table.total_click_cap, table.fallback_url),
+    )
+    if after_version is not None:
+        wanted = wanted.where(table.changed_version > after_version)
+    found = connection.execute(wanted, execution_options={"yield_per": ROWS_AT_ONCE})
+    for slice_ in found.partitions():
+        yield from slice_
 
 
 def _rows(connection: Connection, table: Table, kind: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:

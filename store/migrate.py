@@ -16,13 +16,14 @@ import msgspec
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep, StampStep
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url, text
 
 from core.errors import StoreVersionError
 from core.settings import Settings
-from store.books import Books, open_books
+from store.books import open_books
 from store.events import EventsStore, read_query
+from store.versions import books_to_run, books_version
 
 FOLDER = Path(__file__).parent / "migrations"
 DURABLE = "fsync_after_insert=1, fsync_part_directory=1, min_compressed_bytes_to_fsync_after_merge=1, {deduplication_window}=10000"
@@ -49,14 +50,14 @@ def migrate_books(url: str) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with closing(open_books(url)) as books:
         with books.reading() as connection:
-            if not _books_to_run(connection):
+            if not books_to_run(connection):
                 return []
         with books.writing() as connection:
             if not books.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('fairshare migrate', 0))"))
-            pending = _books_to_run(connection)
+            pending = books_to_run(connection)
             _run_books(_script(), connection)
-    return [_name(script) for script in pending]
+    return pending
 
 
 def books_sql(url: str) -> str:
@@ -65,51 +66,11 @@ def books_sql(url: str) -> str:
     if path and not path.exists():
         return _offline_sql(url, None)
     with closing(open_books(url)) as books, books.reading() as connection:
-        return _offline_sql(url, _books_version(connection)) if _books_to_run(connection) else ""
-
-
-def check_books(books: Books) -> None:
-    """Return if the books are at exactly this program's version.
-
-    Raises:
-        StoreVersionError: they are older, newer or not there; the text names the command that mends it.
-    """
-    path = _sqlite_path(str(books.engine.url))
-    if path and not path.exists():
-        raise StoreVersionError(f"there are no books at {path} yet: run fairshare migrate")
-    with books.reading() as connection:
-        pending = _books_to_run(connection)
-        version = _books_version(connection)
-    if pending:
-        raise StoreVersionError(f"the books are at version {version or 'none'}, this program needs {_head()}: run fairshare migrate")
+        return _offline_sql(url, books_version(connection)) if books_to_run(connection) else ""
 
 
 def _script() -> ScriptDirectory:
     return ScriptDirectory(FOLDER, version_locations=[FOLDER / "books"])
-
-
-def _head() -> str:
-    return str(_script().get_current_head())
-
-
-def _name(script: Script) -> str:
-    return Path(script.path).stem
-
-
-def _books_version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _books_to_run(connection: Connection) -> list[Script]:
-    """The migrations still to run, oldest first; raises StoreVersionError where the books know one that we do not."""
-    oldest_first = list(_script().walk_revisions())[::-1]
-    version = _books_version(connection)
-    if version is None:
-        return oldest_first
-    known = [script.revision for script in oldest_first]
-    if version not in known:
-        raise StoreVersionError(f"books are at version {version}, this program knows {known[-1]}: install a newer Fairshare")
-    return oldest_first[known.index(version) + 1 :]
 
 
 def _run_books(script: ScriptDirectory, connection: Connection) -> None:

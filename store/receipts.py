@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, and_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from core.clock import Instant
 from store.schema import receipts
@@ -41,8 +40,7 @@ def claim(
         "recorded": receipt.recorded,
         "received_at": received_at,
     }
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(receipts).values(**values).on_conflict_do_nothing())
+    connection.execute(_insert(connection)(receipts).values(**values).on_conflict_do_nothing())
     held = find_receipt(connection, tenant_id, kind, external_id)
     assert held is not None, "what was just inserted, or stood in its way, is there: receipts are never deleted"
     return held
@@ -59,6 +57,17 @@ def find_receipt(connection: Connection, tenant_id: str, kind: str, external_id:
 def mark_recorded(connection: Connection, tenant_id: str, kind: str, external_id: str) -> None:
     """Note that the event is safe in the spool; a repeat is then answered without writing it again."""
     connection.execute(update(receipts).where(_is(tenant_id, kind, external_id)).values(recorded=True))
+
+
+def _insert(connection: Connection) -> Any:
+    """The dialect's own INSERT. Imported here: the other dialect's would cost a tracker's start a twentieth of a second."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as into_postgresql
+
+        return into_postgresql
+    from sqlalchemy.dialects.sqlite import insert as into_sqlite
+
+    return into_sqlite
 
 
 def _is(tenant_id: str, kind: str, external_id: str) -> Any:

@@ -47,6 +47,10 @@ def _instant(name: str, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=True)
+
+
 def _minor(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
@@ -67,7 +71,8 @@ stores = Table(
 )  # fmt: skip
 programmes = Table(
     "programmes", metadata, _key("tenant_id"), _key("programme_id"), _text("name"), _text("landing_url", 2048, None),
-    Column("hosts", JSON, nullable=False), Column("stores", JSON, nullable=False), _to("tenants", "tenant_id"),
+    Column("hosts", JSON, nullable=False), Column("stores", JSON, nullable=False), _count("daily_click_cap"), _count("total_click_cap"),
+    _text("fallback_url", 2048), _to("tenants", "tenant_id"),
 )  # fmt: skip
 affiliates = Table(
     "affiliates", metadata, _key("affiliate_id"), _text("name"), _text("email"), _text("website", 2048), _text("account_holder"),
@@ -81,9 +86,12 @@ memberships = Table(
 )  # fmt: skip
 links = Table(
     "links", metadata, _key("code"), _id("tenant_id"), _id("programme_id"), _id("affiliate_id"), _text("destination", 2048, None),
-    _text("name"), _text("channel", 16, "web"), Column("disabled", Boolean, nullable=False),
+    _text("name"), _text("channel", 16, "web"), Column("disabled", Boolean, nullable=False), _count("daily_click_cap"),
+    _count("total_click_cap"), _text("fallback_url", 2048), Column("changed_version", Integer, nullable=False, server_default="0"),
     _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"), Index(None, "affiliate_id", "tenant_id"),
+    Index(None, "changed_version"),
 )  # fmt: skip
+"""``changed_version`` is the number of the last catalogue change that wrote the row: a tracker reads what is newer than it knows."""
 coupons = Table(
     "coupons", metadata, _key("tenant_id"), _key("code"), _id("programme_id"), _id("affiliate_id"),
     _instant("valid_from", nullable=True), _instant("valid_to", nullable=True),
@@ -128,6 +136,16 @@ receipts = Table(
 )  # fmt: skip
 """Idempotency of conversions, kept for ever: the first content under (tenant, kind, external id) is the only one."""
 cursors = Table("cursors", metadata, _key("name"), Column("position", BigInteger, nullable=False), _instant("moved_at"))
+spools = Table(
+    "spools", metadata, _key("spool_id"), Column("identity", String(32), nullable=False), _text("segment", 32),
+    Column("position", BigInteger, nullable=False), _instant("stored_at"), _instant("received_at"), _text("planned_segment", 32),
+    Column("planned_end", BigInteger, nullable=False), _instant("planned_stored_at"), _instant("moved_at"),
+)  # fmt: skip
+"""How far each tracker's spool is stored, where the queue is Redis: a file's cursor and manifest, for loaders that see no files."""
+leases = Table(
+    "leases", metadata, _key("name"), _text("owner", 128), Column("term", BigInteger, nullable=False),
+    Column("beats", BigInteger, nullable=False), _instant("renewed_at"),
+)  # fmt: skip
 
 # --- money -----------------------------------------------------------------------------------------------------------
 

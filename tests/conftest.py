@@ -16,7 +16,7 @@ from store.engine_door import open_door
 from store.events import EventsStore, Query, connect_events
 from store.migrate import migrate_books, migrate_events
 from tests.fakes import FakeClock
-from tests.servers import NoPostgres, postgres_database, running_postgres
+from tests.servers import NoPostgres, NoRedis, RedisServer, postgres_database, running_postgres, running_redis
 
 SERVER = "FAIRSHARE_TEST_CLICKHOUSE_URL"
 TABLES_WITH_ROWS = Query(
@@ -99,6 +99,27 @@ def sqlite_books(sqlite_url: str) -> Iterator[Books]:
     """Migrated, empty books on SQLite only, where the engine does not matter."""
     with closing(open_books(sqlite_url)) as opened:
         yield opened
+
+
+# --- redis -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of this test process, or a loud skip."""
+    try:
+        with running_redis() as server:
+            yield server
+    except NoRedis as error:
+        pytest.skip(f"*** REDIS DOES NOT RUN HERE, ITS TESTS ARE SKIPPED: {error} ***")
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> RedisServer:
+    """A running, empty Redis."""
+    redis_server.start()
+    redis_server.client.flushall()
+    return redis_server
 
 
 # --- events store ----------------------------------------------------------------------------------------------------

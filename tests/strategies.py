@@ -125,7 +125,8 @@ def _programmes(draw: st.DrawFn, owners: list[Tenant], shops: list[Store]) -> li
         allowed = tuple(draw(st.lists(hosts, min_size=1, max_size=3, unique=True)))
         own = [shop for shop in free if shop.tenant_id == tenant.tenant_id and draw(st.booleans())]
         free[:] = [shop for shop in free if shop not in own]
-        return Programme(tenant.tenant_id, slug, draw(names), _url(draw, allowed), allowed, tuple(shop.store_id for shop in own))
+        stores = tuple(shop.store_id for shop in own)
+        return Programme(tenant.tenant_id, slug, draw(names), _url(draw, allowed), allowed, stores, *_caps(draw, allowed))
 
     return _of_each(draw, owners, build)
 
@@ -149,11 +150,18 @@ def _links(draw: st.DrawFn, members: list[Membership], programmes: list[Programm
     allowed = {(programme.tenant_id, programme.programme_id): programme.hosts for programme in programmes}
 
     def build(member: Membership, code: str) -> Link:
-        destination = _url(draw, allowed[member.tenant_id, member.programme_id])
+        own_hosts = allowed[member.tenant_id, member.programme_id]
         owner = (member.tenant_id, member.programme_id, member.affiliate_id)
-        return Link(code, *owner, destination, draw(texts), draw(channels), draw(st.booleans()))
+        return Link(code, *owner, _url(draw, own_hosts), draw(texts), draw(channels), draw(st.booleans()), *_caps(draw, own_hosts))
 
     return list({link.code: link for link in _of_each(draw, members, build)}.values())
+
+
+def _caps(draw: st.DrawFn, allowed: tuple[str, ...]) -> tuple[int | None, int | None, str]:
+    """Daily cap, total cap and fallback."""
+    daily = draw(st.one_of(st.none(), st.integers(1, 10**6)))
+    total = draw(st.one_of(st.none(), st.integers(daily or 1, 10**9)))
+    return daily, total, draw(st.one_of(st.just(""), st.builds(lambda: _url(draw, allowed))))
 
 
 def _coupons(draw: st.DrawFn, members: list[Membership]) -> list[Coupon]:

@@ -9,13 +9,18 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from benchmarks.load import load
+from benchmarks import memory, open_loop, restart, scale
+from benchmarks.arrivals import arrive, is_whole
+from benchmarks.load import load, requests_to
 from benchmarks.redirect import faults_of
 from benchmarks.result import Timing, figures, percentiles, ratios
+from core.events import Touch, decode_event
+from tests.route.installation import wait_for
+from tracker.spool import Damage, read_records, segments
 
 ROOT = Path(__file__).parent.parent
 OURS, PLAIN = "fairshare_strict_rsgi", "starlette_uvicorn"
@@ -42,7 +47,7 @@ def assert_ratios(result: dict[str, Any], *names: str) -> None:
         assert ratio > 0
 
 
-# --- the five ---------------------------------------------------------------------------------------------------------
+# --- each of them ------------------------------------------------------------------------------------------------------
 
 
 def test_redirect_loses_no_click() -> None:
@@ -90,6 +95,60 @@ def test_accrue_is_compared_with_the_very_rows_it_wrote() -> None:
     assert result["sqlite_accrue"]["rows"]["postings"] == 2 * result["sqlite_accrue"]["rows"]["entries"] > 0
 
 
+def test_answer_times_are_taken_at_a_constant_rate() -> None:
+    result = run("open_loop", "--rate=50", "--seconds=1", "--connections=4", "--settle-ms=0")
+
+    assert_ratios(result, "strict_vs_starlette_p50", "strict_vs_starlette_p99.9")
+    assert result["ratios_cpu"]["strict_vs_starlette"] > 0
+    for server in result["servers"].values():
+        assert (server["due"], server["answered"], server["failed"]) == (50, 50, 0)
+        assert 0 < server["p50_ms"] <= server["p99.9_ms"] <= server["max_ms"]
+        assert server["lag_p50_ms"] < server["max_ms"]
+    assert result["servers"][open_loop.OURS]["recorded"] == 50
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="a second tracker is measured on a second core, and there is one only")
+def test_a_second_tracker_shares_the_work() -> None:
+    result = run("scale", "--rounds=1", "--seconds=1", "--connections=16", "--settle-ms=0")
+
+    assert_ratios(result, "second_vs_first")
+    one, two = result["servers"][f"{scale.OURS}_1"], result["servers"][f"{scale.OURS}_2"]
+    assert one["recorded"] == one["answered"] > 0
+    assert two["recorded"] == two["answered"] > 0
+    assert [len(trackers) for trackers in (*one["by_tracker"], *two["by_tracker"])] == [1, 2]
+    assert 0 < one["load_share"] < 1
+
+
+def test_a_restart_is_timed_until_the_first_redirect() -> None:
+    result = run("restart", "--rounds=1", "--spool-mb=2")
+
+    assert_ratios(result, "full_vs_empty", "full_vs_sqlalchemy_imported", "full_vs_python")
+    assert result["recorded"] == result["answered"] == 4
+    assert result["spool_records"] >= 2_000
+    assert result["first_redirect"]["full"]["cpu_ms"] > result["first_redirect"]["python"]["cpu_ms"] > 0
+
+
+def test_memory_is_sampled_over_a_trackers_life() -> None:
+    result = run("memory", "--links=3000", "--clicks=200", "--every=100", "--connections=4", "--settle-ms=100")
+
+    assert_ratios(result, "links_vs_bare_dict")
+    assert result["answered"] == result["recorded"] == 200
+    samples = [(sample["when"], sample["clicks"]) for sample in result["samples"]]
+    assert samples[:3] == [("started", 0), ("clicked", 100), ("clicked", 200)]
+    assert [when for when, _ in samples[3:]] == ["one link changed", "all links' programme changed"]
+    assert result["peak_mb"] >= max(sample["rss_mb"] for sample in result["samples"]) > 20
+
+
+def test_look_ups_are_timed_cold_and_warm() -> None:
+    result = run("lookups", "--clicks=500", "--rounds=1", "--links=10,500")
+
+    assert_ratios(result, "together_vs_dict_10_links", "together_vs_dict_500_links")
+    for times in result["look_ups_us"].values():
+        assert times["class_warm"] < times["class_cold"]
+        assert times["country_warm"] < times["country_cold"]
+    assert result["us_per_click"] == max(times["together"] for times in result["look_ups_us"].values())
+
+
 # --- what they share -------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +169,43 @@ def test_a_server_that_lost_a_click_is_a_fault() -> None:
 
     assert faults_of(servers) == []
     assert faults_of(lossy) == ["fails: 2 requests failed", "loses: answered 5, recorded 4"]
+
+
+def test_a_tracker_without_a_click_makes_the_figures_worthless() -> None:
+    good: dict[str, Any] = {"answered": 5, "failed": 0, "recorded": 5, "by_tracker": [2, 3]}
+
+    assert scale.faults_of("two", good) == []
+    assert scale.faults_of("two", good | {"by_tracker": [5, 0]}) == ["two: a tracker got no click: [5, 0]"]
+    assert scale.faults_of("two", good | {"recorded": 4, "failed": 1}) == ["two: 1 requests failed", "two: answered 5, recorded 4"]
+    assert memory.faults_of(good | {"recorded": 6}) == ["answered 5, recorded 6"]
+    assert open_loop.faults_of({"ours": good | {"due": 5}}) == []
+    assert open_loop.faults_of({"ours": good | {"due": 6, "failed": 1}}) == ["ours: 1 of 6 requests failed"]
+    assert open_loop.faults_of({"ours": good | {"due": 6}}) == ["ours: 6 requests were due, 5 answered"]
+
+
+def test_a_slope_is_bytes_by_click() -> None:
+    assert memory.slope([(1_000_000, 70), (2_000_000, 70), (3_000_000, 70)]) == 0
+    assert memory.slope([(10, 100), (20, 130), (30, 160)]) == pytest.approx(3)
+
+
+def test_a_filled_spool_is_what_a_tracker_leaves_behind(tmp_path: Path) -> None:
+    records = restart.fill(tmp_path / "t0", 3 << 20)
+
+    found = [payload for segment in segments(tmp_path / "t0") for _, _, payload in read_records(segment)]
+    assert len(found) == records
+    assert not any(isinstance(payload, Damage) for payload in found)
+    assert isinstance(decode_event(cast(bytes, found[-1])), Touch)
+
+
+def test_the_drains_stand_in_counts_what_it_deletes(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number:020d}.log").write_bytes(b"a record\n" * (number + 1))
+
+    with memory.Sweeper(tmp_path) as sweeper:
+        wait_for("the sweep", lambda: len(segments(tmp_path)) == 1)
+
+    assert sweeper.records == 1 + 2
+    assert [path.name for path in segments(tmp_path)] == [f"{2:020d}.log"], "the newest may still grow"
 
 
 # --- the load --------------------------------------------------------------------------------------------------------
@@ -160,3 +256,79 @@ def test_a_request_without_an_answer_is_a_failure() -> None:
     result = load_of(answers_of("302 Found", then_close=True), connections=3)
 
     assert (result["answered"], result["failed"]) == (3, 3)
+
+
+def test_a_load_over_many_links_never_asks_twice_the_same() -> None:
+    another = requests_to("http://127.0.0.1:8700/c/{code}?sub1=50%25", links=20)
+    asked = [another().decode() for _ in range(500)]
+
+    assert len(set(asked)) == 500
+    assert {request.split("/c/")[1].split("?")[0] for request in asked} == {f"l{number}" for number in range(20)}
+    assert all("?sub1=50%25 HTTP/1.1\r\n" in request and request.endswith("\r\n\r\n") for request in asked)
+    assert len({request.split("User-Agent:")[1].split("\r\n")[0] for request in asked}) > 20
+
+
+def test_a_load_may_be_counted() -> None:
+    async def ask() -> dict[str, float]:
+        async with await asyncio.start_server(answers_of("302 Found"), "127.0.0.1", 0) as server:
+            return await load(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/c/go", 3, seconds=30, requests=10)
+
+    assert asyncio.run(ask())["answered"] == 10
+
+
+# --- the load at a constant rate -------------------------------------------------------------------------------------
+
+
+def arrivals_at(serve: Serve, rate: int, seconds: float, connections: int) -> dict[str, float]:
+    async def ask() -> dict[str, float]:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            return await asyncio.to_thread(arrive, server.sockets[0].getsockname()[1], "/c/go", rate, seconds, connections)
+
+    return asyncio.run(ask())
+
+
+def test_everyone_who_was_due_is_answered() -> None:
+    result = arrivals_at(answers_of("302 Found"), rate=100, seconds=0.3, connections=3)
+
+    assert (result["due"], result["answered"], result["failed"]) == (30, 30, 0)
+    assert 0 < result["p50_ms"] <= result["p99_ms"] <= result["max_ms"]
+    assert 0 < result["lag_p50_ms"] <= result["lag_max_ms"]
+    assert 0 < result["achieved_per_s"] <= 101
+
+
+def test_a_server_that_stalls_is_charged_for_all_who_were_due_meanwhile() -> None:
+    """Half a second of silence, then quick answers. One visitor was asked for, but thirty were due: they waited, too."""
+    quick, stalled = answers_of("302 Found"), []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not stalled:
+            stalled.append(await asyncio.sleep(0.5))
+        await quick(reader, writer)
+
+    result = arrivals_at(serve, rate=60, seconds=0.5, connections=1)
+
+    assert (result["due"], result["answered"], result["failed"]) == (30, 30, 0)
+    assert result["lined_up"] >= 25
+    assert result["max_ms"] >= 500
+    assert result["p50_ms"] >= 200, "in a closed loop it would be a millisecond"
+
+
+@pytest.mark.parametrize(("status", "then_close"), [("503 Service Unavailable", False), ("302 Found", True)])
+def test_other_answers_and_none_are_failures(status: str, then_close: bool) -> None:
+    result = arrivals_at(answers_of(status, then_close), rate=100, seconds=0.2, connections=2)
+
+    assert result["due"] == 20
+    assert result["failed"] == (18 if then_close else 20), "each connection hangs up after its first answer"
+
+
+@pytest.mark.parametrize(
+    ("answer", "whole"),
+    [
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\ncontent-length: 2\r\n\r\no", False),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n", False),
+    ],
+)
+def test_an_answer_is_whole_with_its_announced_body(answer: bytes, whole: bool) -> None:
+    assert is_whole(answer) is whole

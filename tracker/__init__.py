@@ -2,18 +2,24 @@
 
 The edge, one or more tracker processes that open no database on the hot path. A click, in reading order: ``hit`` (a request
 as read), ``answer`` (what can be said to it), ``destination`` (where a visitor may be sent), ``links`` (the catalogue in
-memory), ``watch`` (which keeps it current), ``click`` (hit to answer and touch), ``spool`` (segments on disk), ``commit``
-(many requests, one sync).
+memory), ``watch`` (which keeps it current), ``click`` (hit to answer and touch), ``files`` (what a disk promises), ``spool``
+(segments on disk), ``commit`` (many requests, one sync). Beside it, what trackers share: ``limits`` (caps and rates, counted
+in memory), ``exchange`` (which tells the others), ``snapshot`` (the link table as bytes), ``kept`` (both in the tracker's
+folder) and ``shared`` (both in Redis).
 
 A conversion: ``fields`` (taken out of a body one by one), ``conversion`` (what all kinds have in common), ``orders`` (the
 typed JSON), ``postback`` (query strings and pixels), ``recording`` (once, under the sender's id), ``confirmation`` (what the
 sender is told).
 
-The whole: ``counters`` and ``health`` (what it says of itself), ``edge`` (the one object that answers everything), ``rsgi``
-and ``asgi`` (its two adapters), ``app`` (its composition), ``serve`` (the process).
+The whole: ``counters`` and ``health`` (what it says of itself), ``edge`` (the one object that answers everything), ``wire``
+(HTTP by itself, the fastest way to it), ``rsgi`` and ``asgi`` (the same through other servers), ``app`` (its composition),
+``serve`` (the process).
 
 The drain, in the engine process: ``country``, ``device`` and ``traffic`` say where, with what and who; ``enrich`` makes rows
-of events, ``manifest`` writes down what a step will insert, ``drain`` moves records from segments to the events store,
-``conservation`` proves that none is missing; ``accesslog`` reads a web server's log and ``replay`` sends it through the front
-door.
+of events, ``manifest`` writes down what a step will insert, ``loading`` inserts it, ``drain`` moves records from segments to
+the events store, ``conservation`` proves that none is missing; ``accesslog`` reads a web server's log and ``replay`` sends it
+through the front door.
+
+Between machines: ``relay`` passes a spool on and ``lag`` says how far, ``stream`` is the way through Redis, ``intake`` the drain
+at its other end.
 """

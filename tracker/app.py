@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from core.clock import MINUTE, Clock, system_clock
 from core.errors import SettingsError
-from core.ids import is_slug
+from core.ids import Mint, is_slug
 from core.settings import Settings, read_settings
 from store.books import Books, open_books
 from store.installation import installation_secret
@@ -19,9 +19,12 @@ from tracker.click import AgentFlag
 from tracker.commit import Durability, GroupCommit, open_spool
 from tracker.counters import Counters, read_counters, write_counters
 from tracker.edge import Edge, Overload, Rules
+from tracker.exchange import open_neighbours
+from tracker.files import SYSTEM, FileSystem
 from tracker.hit import Proxies
+from tracker.lag import lag_in_health
 from tracker.recording import Recorder
-from tracker.spool import FileSystem, own_folder
+from tracker.spool import own_folder
 from tracker.watch import Watch
 
 SAVE_EVERY_S = 1.0
@@ -43,8 +46,8 @@ async def running(
     settings: Settings,
     tracker_id: str,
     clock: Clock = system_clock,
-    entropy: Callable[[int], int] = secrets.randbits,
-    files: FileSystem | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    files: FileSystem = SYSTEM,
 ) -> AsyncIterator[Running]:
     """Own the spool folder, read the catalogue and be ready to answer.
 
@@ -56,23 +59,28 @@ async def running(
         raise SettingsError([f"--tracker-id {tracker_id!r} is not a short name of a-z, 0-9 and -"])
     proxies, folder = Proxies(settings.trusted_proxies), settings.spool / tracker_id
     async with AsyncExitStack() as stack:
-        stack.callback(os.close, own_folder(folder))
+        stack.callback(os.close, own_folder(folder, files=files))
         books = open_books(settings.books)
         stack.callback(books.close)
-        watch = Watch(books, installation_secret(settings))
+        secret = installation_secret(settings)
+        neighbours = open_neighbours(settings, tracker_id, secret, clock)
+        stack.push_async_callback(asyncio.to_thread, neighbours.close)
+        watch = Watch(books, secret, depots=neighbours.depots)
         stack.callback(watch.stop)
         await asyncio.to_thread(watch.start)
+        await asyncio.to_thread(neighbours.exchange.start)
         counters = _counters(tracker_id, folder, clock)
-        stack.push_async_callback(_save, counters, folder, clock)
+        stack.push_async_callback(_save, counters, folder, clock, files)
         spool = _spool(settings, folder, clock, files)
         stack.push_async_callback(spool.close)
         recorder = Recorder(books, spool)
         stack.callback(recorder.close)
         agents = Agents()
-        for chore in (_save_now_and_then(counters, folder, clock), _load_later(agents)):
+        for chore in (_save_now_and_then(counters, folder, clock, files), _load_later(agents)):
             stack.callback(asyncio.create_task(chore).cancel)
         rules = Rules(cast(Overload, settings.overload), settings.bad_clock_tolerance_minutes * MINUTE, settings.portal)
-        edge = Edge(lambda: watch.table, spool, recorder, counters, clock, entropy, agents, rules)
+        lag = partial(lag_in_health, folder, clock) if settings.has_redis_queue else dict
+        edge = Edge(lambda: watch.table, spool, recorder, counters, clock, Mint(random_bytes), agents, neighbours.limits, rules, lag)
         yield Running(edge, proxies, spool, watch, books)
 
 
@@ -136,7 +144,7 @@ def _counters(tracker_id: str, folder: Path, clock: Clock) -> Counters:
     return Counters(tracker_id, clock(), before.unrecorded if before else ())
 
 
-def _spool(settings: Settings, folder: Path, clock: Clock, files: FileSystem | None) -> GroupCommit:
+def _spool(settings: Settings, folder: Path, clock: Clock, files: FileSystem) -> GroupCommit:
     return open_spool(
         folder,
         now=clock(),
@@ -148,14 +156,14 @@ def _spool(settings: Settings, folder: Path, clock: Clock, files: FileSystem | N
     )
 
 
-async def _save_now_and_then(counters: Counters, folder: Path, clock: Clock) -> None:
+async def _save_now_and_then(counters: Counters, folder: Path, clock: Clock, files: FileSystem) -> None:
     with suppress(asyncio.CancelledError):
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
-            await _save(counters, folder, clock)
+            await _save(counters, folder, clock, files)
 
 
-async def _save(counters: Counters, folder: Path, clock: Clock) -> None:
+async def _save(counters: Counters, folder: Path, clock: Clock, files: FileSystem) -> None:
     content = counters.changes(clock())
-    if content is not None and not await asyncio.to_thread(write_counters, folder, content):
+    if content is not None and not await asyncio.to_thread(write_counters, folder, content, files):
         counters.retry()

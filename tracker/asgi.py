@@ -48,8 +48,8 @@ def _headers(raw: list[tuple[bytes, bytes]]) -> list[tuple[str, str | None]]:
     """As RSGI servers read them: printable ASCII only; of other values, only that there was one."""
     found: list[tuple[str, str | None]] = []
     for name, value in raw:
-        text = value.decode("latin-1")
-        if text.isascii() and text.replace("\t", " ").isprintable():
+        text = value.decode("latin-1").strip()
+        if text.isascii() and (text.isprintable() or text.replace("\t", " ").isprintable()):
             found.append((name.decode("latin-1"), text))
         elif name in _TEXTS:
             found.append((name.decode("latin-1"), None))

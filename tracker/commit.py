@@ -1,13 +1,15 @@
 """Group commit: many requests share one write and one sync. Plainly I/O, in a thread of its own.
 
-The event loop owns all state and the thread only executes one batch at a time, so there is nothing to lock. Whoever
-arrives while a sync is in flight joins the next batch.
+The event loop owns all state; the thread takes what waits, writes and syncs it, and tells the loop. Whoever arrives while
+a sync is in flight joins the next batch.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,8 +19,15 @@ from core.clock import Instant
 from core.errors import Unavailable
 from tracker.spool import FileSystem, SegmentWriter, SystemFiles, first_sequence, frame
 
+_log = logging.getLogger("fairshare.spool")
+
 Durability = Literal["strict", "bounded"]
 RETRY_AFTER_S = 5
+PAUSE_S = 0.0003
+CROWD = 3
+MOST_PAUSES = 8
+"""A sync costs a hundred times a record, so under load a batch waits for company: for as long as a pause brings at least
+``CROWD`` records more (ten thousand a second), and for ``MOST_PAUSES`` at most. A record that comes alone never waits."""
 
 
 class SpoolFull(Unavailable):
@@ -48,7 +57,16 @@ class Spool(Protocol):
     @property
     def is_healthy(self) -> bool: ...
     def append(self, payload: bytes) -> "asyncio.Future[None]": ...
+    def submit(self, payload: bytes, waiter: "Waiter") -> None: ...
     def state(self) -> SpoolState: ...
+
+
+class Waiter(Protocol):
+    """Who waits for a record: a future, or what a server has in its place."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+    def set_exception(self, fault: Exception, /) -> None: ...
 
 
 class GroupCommit:
@@ -66,9 +84,9 @@ class GroupCommit:
         self._queue_records = queue_records
         self._sync_ms = sync_ms
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._in_flight: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._is_scheduled = False
+        self._waiting: deque[tuple[bytes, Waiter]] = deque()
+        self._unsettled = 0
+        self._is_calling = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._recorded = 0
@@ -76,7 +94,7 @@ class GroupCommit:
         self._last_failure = ""
         self._is_failing = False
         self._last_commit_ms = 0.0
-        self._jobs: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
 
@@ -86,16 +104,22 @@ class GroupCommit:
         Raises:
             SpoolFull: at once, and nothing was recorded.
         """
-        if len(self._waiting) + len(self._in_flight) >= self._queue_records:
-            raise SpoolFull(f"{self._queue_records} records wait for the disk already; try again later", RETRY_AFTER_S)
         future = self._loop.create_future()
-        self._waiting.append((frame(payload), future))
-        if not self._is_scheduled and not self._in_flight:
-            # Not at once: everything that this turn of the loop brings shares the batch.
-            self._is_scheduled = True
-            self._idle.clear()
-            self._loop.call_soon(self._send)
+        self.submit(payload, future)
         return future
+
+    def submit(self, payload: bytes, waiter: Waiter) -> None:
+        """Like :meth:`append`, with the caller's own ``waiter``, which is told on the loop."""
+        if self._unsettled >= self._queue_records:
+            raise SpoolFull(f"{self._queue_records} records wait for the disk already; try again later", RETRY_AFTER_S)
+        if self._unsettled == 0:
+            self._idle.clear()
+        self._unsettled += 1
+        self._waiting.append((frame(payload), waiter))
+        if not self._is_calling:
+            # Not at once: everything that this turn of the loop brings shares the batch.
+            self._is_calling = True
+            self._loop.call_soon(self._call)
 
     @property
     def is_healthy(self) -> bool:
@@ -108,7 +132,7 @@ class GroupCommit:
             durability=self._durability,
             loss_bound_ms=0 if self._durability == "strict" else self._sync_ms,
             segment=path.name if path else "",
-            waiting=len(self._waiting) + len(self._in_flight),
+            waiting=self._unsettled,
             recorded=self._recorded,
             failures=self._failures,
             last_failure=self._last_failure,
@@ -118,34 +142,36 @@ class GroupCommit:
     async def close(self) -> None:
         """Bring everything that was appended to the disk, and end the thread."""
         await self._idle.wait()
-        self._jobs.put(None)
+        self._calls.put(False)
         await asyncio.to_thread(self._thread.join)
 
     # --- on the loop ---
 
-    def _send(self) -> None:
-        self._is_scheduled = False
-        self._in_flight, self._waiting = self._waiting, []
-        self._jobs.put((b"".join([framed for framed, _ in self._in_flight]), len(self._in_flight)))
+    def _call(self) -> None:
+        """Let the thread know that records wait. It may know already, and then finds nothing: once a turn at most."""
+        self._is_calling = False
+        self._calls.put(True)
 
-    def _settle(self, fault: Exception | None, took_ms: float) -> None:
-        batch, self._in_flight = self._in_flight, []
+    def _settle(self, batch: list[tuple[bytes, Waiter]], fault: Exception | None, took_ms: float) -> None:
         self._last_commit_ms = took_ms
         self._is_failing = fault is not None
+        self._unsettled -= len(batch)
         if fault is None:
             self._recorded += len(batch)
         else:
             self._note_failure(fault)
-        for _, future in batch:
-            if future.done():  # the client went away; its record is as safe as the others
-                continue
-            if fault is None:
-                future.set_result(None)
-            else:
-                future.set_exception(SpoolBroken(f"the event could not be written to disk: {_reason(fault)}", RETRY_AFTER_S))
-        if self._waiting:
-            self._send()
-        else:
+        broken = SpoolBroken(f"the event could not be written to disk: {_reason(fault)}", RETRY_AFTER_S) if fault else None
+        for _, waiter in batch:
+            try:
+                if waiter.done():  # the client went away; its record is as safe as the others
+                    continue
+                if broken is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(broken)
+            except Exception:  # a fault of one waiter must not leave the others waiting
+                _log.exception("nobody could be told that a record is safe")
+        if self._unsettled == 0:
             self._idle.set()
 
     def _note_failure(self, fault: Exception) -> None:
@@ -156,24 +182,44 @@ class GroupCommit:
 
     def _work(self) -> None:
         unsynced_since: float | None = None
+        last_began = 0.0
         while True:
             try:
-                job = self._jobs.get(timeout=self._patience(unsynced_since))
+                goes_on = self._calls.get(timeout=self._patience(unsynced_since))
             except queue.Empty:
                 self._sync_late()
                 unsynced_since = None
                 continue
-            if job is None:
+            if not goes_on:
                 self._finish()
                 return
-            began = time.monotonic()
-            fault = self._store(*job)
-            self._tell(self._settle, fault, (time.monotonic() - began) * 1000)
-            if self._durability == "bounded" and fault is None:
-                unsynced_since = began if unsynced_since is None else unsynced_since
-                if self._patience(unsynced_since) == 0.0:
-                    self._sync_late()
-                    unsynced_since = None
+            while self._waiting:
+                began = time.monotonic()
+                if began - last_began < 2 * PAUSE_S:
+                    self._gather()
+                    began = time.monotonic()
+                last_began = began
+                batch = self._take()
+                fault = self._store(b"".join([framed for framed, _ in batch]), len(batch))
+                self._tell(self._settle, batch, fault, (time.monotonic() - began) * 1000)
+                if self._durability == "bounded" and fault is None:
+                    unsynced_since = began if unsynced_since is None else unsynced_since
+                    if self._patience(unsynced_since) == 0.0:
+                        self._sync_late()
+                        unsynced_since = None
+
+    def _gather(self) -> None:
+        """Wait for company, where the last batch was only a moment ago."""
+        for _ in range(MOST_PAUSES):
+            before = len(self._waiting)
+            time.sleep(PAUSE_S)
+            if len(self._waiting) - before < CROWD:
+                return
+
+    def _take(self) -> list[tuple[bytes, Waiter]]:
+        """All that waits now. The loop only adds at the other end, so there is nothing to lock."""
+        take = self._waiting.popleft
+        return [take() for _ in range(len(self._waiting))]
 
     def _patience(self, unsynced_since: float | None) -> float | None:
         """Seconds until a sync is due; None: nothing waits for one."""

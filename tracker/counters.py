@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 
 from core.clock import HOUR, Instant
+from core.errors import Unavailable
+from tracker.files import SYSTEM, FileSystem, replace_durably
 
 FILE = "counters.json"
 HOURS_KEPT = 10_000
@@ -78,13 +80,11 @@ class Counters:
         self._written = b""
 
 
-def write_counters(folder: Path, content: bytes) -> bool:
+def write_counters(folder: Path, content: bytes, files: FileSystem = SYSTEM) -> bool:
     """Write the file anew, whole or not at all; false where the disk does not take it."""
-    draft = folder / f"{FILE}.new"
     try:
-        draft.write_bytes(content)
-        draft.replace(folder / FILE)
-    except OSError:
+        replace_durably(folder / FILE, (content,), files)
+    except Unavailable:
         return False
     return True
 

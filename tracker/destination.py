@@ -29,23 +29,22 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """A checked URL in parts. ``pieces`` are its query: each parameter's decoded name, and the piece as it is sent.
+    """A checked URL in parts, ready to be put together again for every click.
 
-    ``port`` is empty for the scheme's own. Where ``has_macros``, the pieces' values still hold ``{name}``.
+    ``base`` is all that comes before the query, ``tail`` all that comes after it. ``pieces`` are the query: each parameter's
+    decoded name, and the piece as it is sent; ``names`` are these names, ``query`` the pieces joined. ``port`` is empty for
+    the scheme's own. Where ``has_macros``, the pieces' values still hold ``{name}``.
     """
 
     scheme: str
     host: str
     port: str
-    path: str
+    base: str
     pieces: tuple[tuple[str, str], ...]
-    fragment: str
+    names: frozenset[str]
+    query: str
+    tail: str
     has_macros: bool
-
-    @property
-    def base(self) -> str:
-        """All that comes before the query."""
-        return f"{self.scheme}://{self.host}:{self.port}{self.path}" if self.port else f"{self.scheme}://{self.host}{self.path}"
 
 
 def read_destination(url: str) -> Destination | None:
@@ -85,16 +84,23 @@ def merge(
     The destination's own parameters stay as they are and win over extras of the same name; a click id that was already
     there gives way to this one. Merging the result again changes nothing.
     """
-    pieces = [piece for name, piece in destination.pieces if name != parameter]
-    if destination.has_macros:
-        pieces = [_substitute(piece, macros or {}) for piece in pieces]
+    query, tail = destination.query, destination.tail
+    if destination.has_macros or parameter in destination.names:
+        query = _own_query(destination, parameter, macros or {})
     if extras:
-        own = {parameter, *(name for name, _ in destination.pieces)}
-        pieces += [_encode(raw) for name, _, raw in extras if name not in own]
-    base, tail = destination.base, "#" + destination.fragment if destination.fragment else ""
-    query = "&".join(pieces)
+        more = [_encode(raw) for name, _, raw in extras if name not in destination.names and name != parameter]
+        query = "&".join([query, *more]) if query else "&".join(more)
     click = f"{_quoted(parameter)}={click_id}"
-    return (f"{base}?{query}{tail}", f"{base}?{query}&{click}{tail}") if query else (base + tail, f"{base}?{click}{tail}")
+    if not query:
+        return destination.base + tail, f"{destination.base}?{click}{tail}"
+    without = f"{destination.base}?{query}"
+    return without + tail, f"{without}&{click}{tail}"
+
+
+def _own_query(destination: Destination, parameter: str, macros: Mapping[str, str]) -> str:
+    """The destination's own query without the parameter that the click id takes, its macros filled in."""
+    pieces = [piece for name, piece in destination.pieces if name != parameter]
+    return "&".join([_substitute(piece, macros) for piece in pieces] if destination.has_macros else pieces)
 
 
 @lru_cache(maxsize=16_384)
@@ -110,16 +116,20 @@ def _read(url: str, macros: bool) -> Destination | None:
     port = (authority[2] or "").lstrip("0")
     if port and int(port) > 65_535:
         return None
+    port = "" if port == _DEFAULT_PORT[scheme] else port
     query = match[4] or ""
     has_macros = macros and _MACRO.search(query) is not None
     pieces = tuple(_piece(piece, has_macros) for piece in query.split("&") if piece)
+    fragment = _encode(match[5] or "")
     destination = Destination(
         scheme=scheme,
         host=host,
-        port="" if port == _DEFAULT_PORT[scheme] else port,
-        path=_encode(match[3], query=False) or "/",
+        port=port,
+        base=f"{scheme}://{host}{':' if port else ''}{port}{_encode(match[3], query=False) or '/'}",
         pieces=pieces,
-        fragment=_encode(match[5] or ""),
+        names=frozenset(name for name, _ in pieces),
+        query="&".join(piece for _, piece in pieces),
+        tail=f"#{fragment}" if fragment else "",
         has_macros=has_macros,
     )
     return destination if len(merge(destination, "", "")[0]) <= URL_CHARS else None

@@ -1,29 +1,36 @@
 """Moves records from the spool into the events store: every one once, whatever dies in between. Plainly I/O.
 
 One range at a time: read whole records behind the cursor, enrich, write the blocks down (:mod:`tracker.manifest`), insert
-them, move the cursor, remove the manifest. A crash between any two of these steps repeats an insert at most, and the store
-drops the repetition by its token. Segments are deleted only long after a durable cursor has passed them.
+them (:mod:`tracker.loading`), move the cursor, remove the manifest. A crash between any two of these steps repeats an insert
+at most, and the store drops the repetition by its token. Segments are deleted only long after a durable cursor passed them.
+
+While the store inserts one range, a second thread reads and enriches the one that comes next. It stays in memory: it is
+written down only when its turn has come, and dropped where anything went wrong before.
 """
 
 import fcntl
 import logging
 import os
 import threading
-from functools import lru_cache
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import msgspec
 
-from core.clock import DAY, HOUR, Clock, Instant, as_datetime
+from core.clock import DAY, HOUR, Clock
 from core.errors import InUse, Unavailable
 from core.settings import Settings
 from store.events import EventsStore
 from tracker.country import open_countries
-from tracker.enrich import END_OF_TIME, TABLES, BadRow, CountryOf, Placed, Row, Unusable, read_event, rows
+from tracker.files import SYSTEM, FileSystem, keep_safe
+from tracker.loading import Loader, Range, Record
 from tracker.manifest import (
-    Block,
     Cursor,
     Manifest,
     Passed,
@@ -33,32 +40,40 @@ from tracker.manifest import (
     write_cursor,
     write_manifest,
 )
-from tracker.spool import Damage, is_finished, read_records, segments, spool_folders
+from tracker.spool import Damage, is_finished, is_owned, own_folder, read_records, segments, spool_folders
 
 LOCK = "drain.lock"
 RANGE_RECORDS = 20_000
 RANGE_BYTES = 16 * 1024 * 1024
 """A range ends at the first of the two: its blocks stay well below what one insert may hold."""
 
-LONGEST_PAUSE_MS = 5_000
+BACKLOG_BYTES = 4 * 1024 * 1024
+"""With more than this behind the cursors there is no pause, and the next range is prepared while one is inserted."""
 
-REFUSALS = frozenset((6, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 128, 130, 131, 190, 321, 349, 407, 467, 469, 561, 691))
-"""ClickHouse error codes that blame the rows: a text that does not parse, a value out of its range, arrays of unequal size, a
-violated constraint. Every other error blames the store, and is waited out."""
+PAUSE_MS, GATHER_MS = 200, 600
+"""From step to step: on a quiet day, and where records are gathered into parts worth having."""
+
+BUSY_ROWS_PER_S = 500
+PART_ROWS = 4_000
+PARTS_PER_S = 20
+"""Every block becomes a part, which the store must write, sync and merge: 4,000 rows cost little more than 100."""
+
+LONGEST_PAUSE_MS = 5_000
+"""Between attempts while the store or the disk refuses."""
 
 _log = logging.getLogger("fairshare.drain")
-_encoder = msgspec.json.Encoder()
 
 
 class DrainReport(msgspec.Struct, frozen=True):
     """What one step did. ``stored`` counts rows by table; ``torn`` counts cut-off last lines, which nobody was promised;
-    ``pending_bytes`` is what the spool still holds for the next step."""
+    ``pending_bytes`` is what the spool still holds for the next step; ``blocks`` were inserted, each at least one part."""
 
     records: int = 0
     stored: dict[str, int] = {}
     bad: int = 0
     torn: int = 0
     pending_bytes: int = 0
+    blocks: int = 0
 
     def __add__(self, other: "DrainReport") -> "DrainReport":
         stored = {table: self.stored.get(table, 0) + other.stored.get(table, 0) for table in {**self.stored, **other.stored}}
@@ -68,30 +83,37 @@ class DrainReport(msgspec.Struct, frozen=True):
             self.bad + other.bad,
             self.torn + other.torn,
             self.pending_bytes + other.pending_bytes,
+            self.blocks + other.blocks,
         )
 
 
-class Range(msgspec.Struct, frozen=True):
-    """Whole records of one segment, from byte ``start`` to ``end`` (exclusive), each as ``(offset, next offset, record)``."""
+class _Ahead(msgspec.Struct, frozen=True):
+    """What is being prepared before its turn: at most ``limit`` records of a folder, from where its cursor will then be."""
 
+    folder: Path
     segment: str
-    start: int
-    end: int
-    records: list[tuple[int, int, bytes | Damage]]
+    offset: int
+    limit: int
+    manifest: Future[Manifest | None]
 
 
 class Drain:
     """The one drain of an installation's spool; a lock file in it keeps a second one out until :meth:`close`."""
 
-    def __init__(self, settings: Settings, events: EventsStore, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, events: EventsStore, clock: Clock, files: FileSystem = SYSTEM, backlog_bytes: int = BACKLOG_BYTES
+    ) -> None:
+        self._files = files
+        self._backlog_bytes = backlog_bytes
         self._spool = settings.spool
         self._keep_ms = settings.spool_keep_days * DAY
-        self._events = events
         self._clock = clock
         self._countries = open_countries(settings)
+        self._loader = Loader(events, self._countries.country_of, clock)
         self._lock = -1
         self._cursors: dict[Path, Cursor] = {}
-        self._stored_at: Instant = 0
+        self._helper = ThreadPoolExecutor(1, "drain-ahead")
+        self._ahead: _Ahead | None = None
 
     def __enter__(self) -> "Drain":
         return self
@@ -101,6 +123,8 @@ class Drain:
 
     def close(self) -> None:
         """Let another drain have the spool."""
+        self._forget_ahead()
+        self._helper.shutdown()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -113,19 +137,26 @@ class Drain:
             Unavailable: the store, or the disk, cannot take it now. Nothing was skipped; the next step tries the same again.
         """
         self._take_lock()
-        report = DrainReport()
         folders = spool_folders(self._spool)
-        for folder in folders:
-            self._stored_at = max(self._stored_at, self._cursor(folder).stored_at)
-        for folder in folders:
-            # Before anything new: rows become visible in the order of their stored_at, which pollers rely on.
-            if left := self._left_undone(folder):
-                report += self._store(folder, left)
-        for folder in folders:
-            if found := next_range(folder, self._cursor(folder), limit):
-                manifest = self._prepare(folder, found)
-                write_manifest(folder, manifest)
+        if self._ahead and (self._ahead.folder not in folders or self._ahead.limit != limit):
+            self._forget_ahead()
+        try:
+            return self._step(folders, limit)
+        except BaseException:
+            self._forget_ahead()
+            raise
+
+    def _step(self, folders: list[Path], limit: int) -> DrainReport:
+        report = self._finish_undone(folders)
+        for index, folder in enumerate(folders):
+            if manifest := self._next(folder, limit):
+                # First the records themselves: what the store holds, the spool holds, though their tracker still syncs.
+                keep_safe(folder / manifest.segment, manifest.end, self._files)
+                write_manifest(folder, manifest, self._files)
+                self._look_ahead(manifest, folders[index:] + folders[:index], limit)
                 report += self._store(folder, manifest)
+        for folder in folders:
+            report += DrainReport(torn=self._note_finished(folder))
             self._delete_old(folder)
         return report + DrainReport(pending_bytes=sum(pending_bytes(folder, self._cursor(folder)) for folder in folders))
 
@@ -147,115 +178,159 @@ class Drain:
             self._cursors[folder] = read_cursor(folder)
         return self._cursors[folder]
 
+    def _finish_undone(self, folders: list[Path]) -> DrainReport:
+        """Before anything new: rows become visible in the order of their ``stored_at``, which pollers rely on."""
+        if self._ahead:
+            wait((self._ahead.manifest,))
+        for folder in folders:
+            self._loader.resume_after(self._cursor(folder).stored_at)
+        undone = [(folder, left) for folder in folders if (left := self._left_undone(folder))]
+        report = DrainReport()
+        for folder, manifest in sorted(undone, key=lambda one: one[1].stored_at):
+            report += self._store(folder, manifest)
+        return report
+
     def _left_undone(self, folder: Path) -> Manifest | None:
         """A manifest whose range is not behind the cursor yet: a crash or a refusal came between."""
         manifest = read_manifest(folder)
         if manifest is None:
             return None
-        self._stored_at = max(self._stored_at, manifest.stored_at)
+        self._loader.resume_after(manifest.stored_at)
         cursor = self._cursor(folder)
         if (manifest.segment, manifest.end) <= (cursor.segment, cursor.offset):
-            remove_manifest(folder)
+            remove_manifest(folder, self._files)
             return None
         return manifest
 
-    def _prepare(self, folder: Path, found: Range) -> Manifest:
-        # Each range has a stored_at of its own: "up to here" then means the same to every reader.
-        self._stored_at = max(self._stored_at + 1, self._clock())
-        return enrich_range(folder.name, found, self._stored_at, self._cursor(folder).received_at, self._countries.country_of)
+    # --- one range ahead ---------------------------------------------------------------------------------------------
+
+    def _next(self, folder: Path, limit: int) -> Manifest | None:
+        """What the folder's next range becomes: prepared ahead, or now. None while another folder has its turn."""
+        cursor, ahead = self._cursor(folder), self._ahead
+        if ahead and ahead.folder != folder:
+            return None
+        self._ahead = None
+        if ahead and (manifest := ahead.manifest.result()):
+            assert (ahead.segment, ahead.offset) == (cursor.segment, cursor.offset), "a range is stored behind the one before it"
+            # With a stored_at given out since, a later one would be visible first.
+            if manifest.stored_at == self._loader.stored_at:
+                return manifest
+        return self._prepare(folder, cursor, limit)
+
+    def _look_ahead(self, manifest: Manifest, folders: list[Path], limit: int) -> None:
+        """While the first folder's ``manifest`` is stored, let the helper prepare what comes next, where enough lies ready."""
+        cursors = {folder: self._cursor(folder) for folder in folders} | {folders[0]: self._moved(folders[0], manifest)}
+        pending = {folder: pending_bytes(folder, cursor) for folder, cursor in cursors.items()}
+        if sum(pending.values()) < max(self._backlog_bytes, 1):
+            return
+        folder = next(folder for folder in (*folders[1:], folders[0]) if pending[folder])
+        prepared = self._helper.submit(self._prepare, folder, cursors[folder], limit)
+        self._ahead = _Ahead(folder, cursors[folder].segment, cursors[folder].offset, limit, prepared)
+
+    def _prepare(self, folder: Path, cursor: Cursor, limit: int) -> Manifest | None:
+        found = next_range(folder, cursor, limit)
+        return self._loader.prepare(found, cursor.received_at) if found else None
+
+    def _forget_ahead(self) -> None:
+        if self._ahead:
+            wait((self._ahead.manifest,))
+            self._ahead = None
+
+    # --- one range stored --------------------------------------------------------------------------------------------
 
     def _store(self, folder: Path, manifest: Manifest) -> DrainReport:
-        stored: dict[str, int] = {}
-        refused = 0
-        for block in manifest.blocks:
-            culprits = self._insert(block)
-            for index, why in culprits:
-                self._set_aside(folder, manifest, block, index, why)
-            refused += len(culprits)
-            stored[block.table] = stored.get(block.table, 0) + len(block.positions) - len(culprits)
-        if refused:
-            stored["bad_rows"] = stored.get("bad_rows", 0) + refused
-            _log.warning("the events store refused %d rows of %s/%s; they are in bad_rows", refused, folder.name, manifest.segment)
+        segment = folder / manifest.segment
+        stored = self._loader.store(manifest, lambda position: record_at(segment, position))
         torn = self._acknowledge(folder, manifest)
-        return DrainReport(manifest.records, stored, manifest.bad + refused, torn)
-
-    def _insert(self, block: Block) -> list[tuple[int, str]]:
-        """Insert a block; the rows that the store refuses, as ``(index, reason)``, are left out."""
-        try:
-            self._events.insert_json(block.table, block.lines, block.token)
-        except Unavailable as error:
-            if not blames_rows(error):
-                raise
-            return self._insert_halves(block, block.lines.splitlines(keepends=True), 0, len(block.positions), str(error))
-        return []
-
-    def _insert_halves(self, block: Block, lines: list[bytes], start: int, end: int, why: str) -> list[tuple[int, str]]:
-        """Rows ``[start, end)`` were refused together: find the culprits, insert the others, under tokens of their own."""
-        if end - start == 1:
-            return [(start, why)]
-        culprits = []
-        middle = (start + end) // 2
-        for first, last in ((start, middle), (middle, end)):
-            try:
-                self._events.insert_json(block.table, b"".join(lines[first:last]), f"{block.token}:{first}-{last}")
-            except Unavailable as error:
-                if not blames_rows(error):
-                    raise
-                culprits += self._insert_halves(block, lines, first, last, str(error))
-        return culprits
-
-    def _set_aside(self, folder: Path, manifest: Manifest, block: Block, index: int, why: str) -> None:
-        """Keep a refused row's whole record in ``bad_rows``."""
-        position = block.positions[index]
-        _, _, record = next(read_records(folder / manifest.segment, position))
-        # An order whose identity link was refused is stored all the same: conservation must not count it twice.
-        reason = "link_refused" if block.table == "identity_links" else "refused"
-        _, _, row = bad_row(
-            folder.name, manifest.segment, position, record, Unusable(reason, why), manifest.received_at, manifest.stored_at
-        )
-        self._events.insert_json("bad_rows", _encoder.encode(row) + b"\n", f"{block.token}:refused:{index}")
+        return DrainReport(manifest.records, stored.rows, manifest.bad + stored.refused, torn, blocks=len(manifest.blocks))
 
     def _acknowledge(self, folder: Path, manifest: Manifest) -> int:
         """Move the cursor behind a stored range, durably. Returns how many torn tails it passed for good."""
+        before = self._cursor(folder)
+        cursor = self._moved(folder, manifest)
+        self._write_cursor(folder, cursor)
+        remove_manifest(folder, self._files)
+        return sum(torn_bytes(folder / name) > 0 for name in cursor.passed.keys() - before.passed.keys())
+
+    def _moved(self, folder: Path, manifest: Manifest) -> Cursor:
+        """The folder's cursor behind a range."""
         cursor = self._cursor(folder)
-        earlier = [path for path in segments(folder) if path.name < manifest.segment]
-        new = [path for path in earlier if path.name not in cursor.passed]
         fresh = Passed(self._clock(), cursor.received_at)
-        cursor = msgspec.structs.replace(
+        return msgspec.structs.replace(
             cursor,
             segment=manifest.segment,
             offset=manifest.end,
             stored_at=manifest.stored_at,
             received_at=manifest.received_at,
-            passed={path.name: cursor.passed.get(path.name, fresh) for path in earlier},
+            passed={path.name: cursor.passed.get(path.name, fresh) for path in segments(folder) if path.name < manifest.segment},
         )
-        write_cursor(folder, cursor)
+
+    def _write_cursor(self, folder: Path, cursor: Cursor) -> None:
+        write_cursor(folder, cursor, self._files)
         self._cursors[folder] = cursor
-        remove_manifest(folder)
-        return sum(torn_bytes(path) > 0 for path in new)
+
+    # --- segments that are no longer needed --------------------------------------------------------------------------
+
+    def _note_finished(self, folder: Path) -> int:
+        """The newest segment, too, is passed once it is stored to its end and its tracker gone, which may never come back.
+
+        Returns how many torn tails were passed by that."""
+        cursor = self._cursor(folder)
+        path = folder / cursor.segment
+        if cursor.segment in ("", *cursor.passed) or segments(folder)[-1:] != [path] or is_owned(folder):
+            return 0
+        torn = torn_bytes(path)
+        if cursor.offset < path.stat().st_size - torn:
+            return 0
+        passed = cursor.passed | {cursor.segment: Passed(self._clock(), cursor.received_at)}
+        self._write_cursor(folder, msgspec.structs.replace(cursor, passed=passed))
+        return 1 if torn else 0
 
     def _delete_old(self, folder: Path) -> None:
         cursor = self._cursor(folder)
         due = {name: passed for name, passed in cursor.passed.items() if passed.passed_at + self._keep_ms <= self._clock()}
+        if cursor.segment not in due:
+            self._delete(folder, due)
+            return
+        with kept_from_trackers(folder, self._files) as is_kept:
+            # A tracker that came back begins behind the newest segment, and looks at it while it starts.
+            self._delete(folder, due if is_kept else {name: due[name] for name in due.keys() - {cursor.segment}})
+
+    def _delete(self, folder: Path, due: dict[str, Passed]) -> None:
+        """Delete passed segments: what remains is said durably before, that they are gone only after."""
         if not due:
             return
-        newest = max(passed.received_at for passed in due.values())
-        cursor = msgspec.structs.replace(
-            cursor,
-            complete_from=max(cursor.complete_from, newest - newest % HOUR + HOUR),
-            passed={name: passed for name, passed in cursor.passed.items() if name not in due},
-        )
-        write_cursor(folder, cursor)
-        self._cursors[folder] = cursor
-        for name in due:
-            (folder / name).unlink(missing_ok=True)
+        cursor = self._cursor(folder)
+        latest = max(passed.received_at for passed in due.values())
+        cursor = msgspec.structs.replace(cursor, complete_from=max(cursor.complete_from, latest - latest % HOUR + HOUR))
+        self._write_cursor(folder, cursor)
+        try:
+            for name in due:
+                self._files.remove(folder / name)
+            self._files.sync_path(folder)
+        except OSError as error:
+            raise Unavailable(f"old segments of {folder} cannot be deleted: {error.strerror}; nothing else is held up") from error
+        cursor = msgspec.structs.replace(cursor, passed={name: cursor.passed[name] for name in cursor.passed.keys() - due.keys()})
+        if not segments(folder):
+            # Whatever comes next is new, even where the clock was set back and its name is lower.
+            cursor = msgspec.structs.replace(cursor, segment="", offset=0)
+        self._write_cursor(folder, cursor)
 
 
-def run_drain(drain: Drain, stop: threading.Event, every_ms: int = 200) -> None:
+class Stepping(Protocol):
+    """What :func:`run_drain` needs of a drain, of files or of streams (:mod:`tracker.intake`)."""
+
+    def step(self) -> DrainReport: ...
+    def close(self) -> None: ...
+
+
+def run_drain(drain: Stepping, stop: threading.Event, every_ms: int = PAUSE_MS) -> None:
     """Drain until ``stop`` is set. Failures are logged when they begin and when they end, and retried ever more slowly,
     up to ``LONGEST_PAUSE_MS``; none escapes."""
     failures = 0
+    done = time.monotonic()
     while not stop.is_set():
+        begun, before = time.monotonic(), done
         try:
             report = drain.step()
         except Exception as error:
@@ -269,14 +344,39 @@ def run_drain(drain: Drain, stop: threading.Event, every_ms: int = 200) -> None:
         failures = 0
         if report.bad:
             _log.warning("%d records could not be used; they are in bad_rows", report.bad)
-        if not (report.records and report.pending_bytes):
-            stop.wait(every_ms / 1000)
+        done = time.monotonic()
+        stop.wait(pause_ms(report, (done - before) * 1000, (done - begun) * 1000, every_ms) / 1000)
     drain.close()
 
 
-def blames_rows(error: Unavailable) -> bool:
-    """True where the store answered, and said that the rows are at fault; a retry would get the same answer."""
-    return getattr(error.__cause__, "code", None) in REFUSALS
+def pause_ms(report: DrainReport, cycle_ms: float, worked_ms: float, every_ms: int = PAUSE_MS) -> float:
+    """How long to let records gather after a step that took ``worked_ms`` and stored what came within ``cycle_ms``.
+
+    None with a backlog. Otherwise steps begin ``every_ms`` apart; under load as far apart as parts of ``PART_ROWS`` rows
+    need, and with many trackers so far that no more than ``PARTS_PER_S`` come of it: up to ``GATHER_MS``, which bounds
+    freshness.
+    """
+    if report.records and report.pending_bytes >= BACKLOG_BYTES:
+        return 0
+    rows_per_ms = report.records / max(cycle_ms, 1)
+    apart_ms = report.blocks * 1000 / PARTS_PER_S
+    if rows_per_ms * 1000 >= BUSY_ROWS_PER_S:
+        apart_ms = max(apart_ms, report.blocks * PART_ROWS / rows_per_ms)
+    return max(max(every_ms, min(apart_ms, GATHER_MS)) - worked_ms, 0)
+
+
+@contextmanager
+def kept_from_trackers(folder: Path, files: FileSystem) -> Iterator[bool]:
+    """True, and no tracker can start in the folder meanwhile; False where one lives there."""
+    try:
+        lock = own_folder(folder, 0, files)
+    except InUse:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(lock)
 
 
 # --- what to read ----------------------------------------------------------------------------------------------------
@@ -288,36 +388,29 @@ def next_range(folder: Path, cursor: Cursor, limit: int) -> Range | None:
     An incomplete last line of the newest segment may still be completed. Of an older one it never will be: its tracker
     died, or was refused by the disk, while writing it, before anyone was answered; so it is passed over as torn.
     """
-    for path in _ahead(folder, cursor):
+    for path, _ in _unread(folder, cursor):
         start = cursor.offset if path.name == cursor.segment else 0
-        if path.stat().st_size <= start:
-            continue
         found = read_records(path, start)
-        records: list[tuple[int, int, bytes | Damage]] = []
+        records: list[Record] = []
         while len(records) < limit and (not records or records[-1][1] - start < RANGE_BYTES):
             some = list(islice(found, min(1000, limit - len(records))))
             if not some:
                 break
             records += some
         if records:
-            return Range(path.name, start, records[-1][1], records)
+            return Range(folder.name, path.name, start, records[-1][1], records)
     return None
 
 
 def pending_bytes(folder: Path, cursor: Cursor) -> int:
     """What is behind the cursor and will be stored: everything but the torn tails of finished segments."""
-    pending = 0
-    for path in _ahead(folder, cursor):
-        left = path.stat().st_size - (cursor.offset if path.name == cursor.segment else 0)
-        if left > 0:
-            pending += left - (torn_bytes(path) if is_finished(path) else 0)
-    return pending
+    return sum(left - (torn_bytes(path) if is_finished(path) else 0) for path, left in _unread(folder, cursor))
 
 
-def begun_at(segment: str) -> Instant:
-    """When a segment was begun: its name counts from the microseconds of that moment."""
-    at = int(segment.removesuffix(".log")) // 1000
-    return at if at < END_OF_TIME else 0
+def record_at(segment: Path, position: int) -> bytes | Damage:
+    """The record at an offset of a segment."""
+    _, _, record = next(read_records(segment, position))
+    return record
 
 
 def torn_bytes(path: Path) -> int:
@@ -334,92 +427,9 @@ def torn_bytes(path: Path) -> int:
     return size
 
 
-def _ahead(folder: Path, cursor: Cursor) -> list[Path]:
-    return [path for path in segments(folder) if path.name >= cursor.segment]
-
-
-# --- what it becomes -------------------------------------------------------------------------------------------------
-
-
-def enrich_range(spool_id: str, found: Range, stored_at: Instant, received_at: Instant, country_of: CountryOf) -> Manifest:
-    """The blocks of a range: one per table and month, in loading order, with tokens that only this range can have.
-
-    ``received_at`` is the highest of the folder so far; a record that does not say when it came is put there, or where its
-    segment began.
-    """
-    received_at = received_at or begun_at(found.segment)
-    groups: dict[tuple[str, int], tuple[list[Row], list[int]]] = {}
-    bad = 0
-    for position, _, payload in found.records:
-        event = Unusable("damaged", "the checksum does not fit the line") if isinstance(payload, Damage) else read_event(payload)
-        if not isinstance(event, Unusable):
-            received_at = max(received_at, event.received_at)
-            placed = rows(event, stored_at, country_of)
-        else:
-            bad += 1
-            placed = (bad_row(spool_id, found.segment, position, payload, event, received_at, stored_at),)
-        for table, at, row in placed:
-            group = groups.get((table, month := _month(at // DAY)))
-            if group is None:
-                group = groups[table, month] = ([], [])
-            group[0].append(row)
-            group[1].append(position)
-    token = f"{spool_id}:{found.segment.removesuffix('.log')}:{found.start}-{found.end}"
-    blocks = [
-        Block(table, month, f"{token}:{table}:{month}", positions, _encoder.encode_lines(group))
-        for table in TABLES
-        for (_, month), (group, positions) in sorted(item for item in groups.items() if item[0][0] == table)
-    ]
-    return Manifest(spool_id, found.segment, found.start, found.end, stored_at, received_at, len(found.records), bad, blocks)
-
-
-def bad_row(
-    spool_id: str, segment: str, position: int, record: bytes | Damage, why: Unusable, received_at: Instant, stored_at: Instant
-) -> Placed:
-    """A record that cannot be used, whole, with what can still be told of its tenant and time.
-
-    Bytes that are no UTF-8 are written ``\\xff``. ``received_at`` stands in where the record does not say its own.
-    """
-    raw = record.raw if isinstance(record, Damage) else record
-    glimpse = Glimpse() if isinstance(record, Damage) else glimpse_of(raw)  # a damaged tenant id could be anybody's
-    at = glimpse.received_at or received_at
-    row = BadRow(
-        glimpse.tenant_id,
-        spool_id,
-        segment,
-        position,
-        why.reason,
-        why.detail,
-        raw.decode("utf-8", "backslashreplace"),
-        at / 1000,
-        stored_at / 1000,
-    )
-    return Placed("bad_rows", at, row)
-
-
-class Glimpse(msgspec.Struct, frozen=True):
-    """What can be told of a record without trusting the rest of it. ``received_at`` 0: it does not say."""
-
-    event: str = ""
-    event_id: str = ""
-    tenant_id: str = ""
-    received_at: Instant = 0
-
-
-_decode_glimpse = msgspec.json.Decoder(Glimpse).decode
-
-
-def glimpse_of(payload: bytes) -> Glimpse:
-    """Whose record this is, and when it came; empty where even that cannot be read."""
-    try:
-        glimpse = _decode_glimpse(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Glimpse()
-    return glimpse if 0 <= glimpse.received_at < END_OF_TIME else msgspec.structs.replace(glimpse, received_at=0)
-
-
-@lru_cache(4096)
-def _month(day: int) -> int:
-    """The month of a day since 1970, as 202611."""
-    moment = as_datetime(day * DAY)
-    return moment.year * 100 + moment.month
+def _unread(folder: Path, cursor: Cursor) -> Iterator[tuple[Path, int]]:
+    """The segments that hold something behind the cursor, oldest first, and how many bytes."""
+    for path in segments(folder):
+        start = cursor.offset if path.name == cursor.segment else 0
+        if path.name >= cursor.segment and (left := path.stat().st_size - start) > 0:
+            yield path, left

@@ -14,7 +14,6 @@ import msgspec
 from core.clock import MINUTE, Clock, Instant
 from core.errors import BadInput, Conflict, Unavailable
 from core.events import Touch, encode_event
-from core.ids import event_id
 from tracker.answer import (
     Answer,
     error,
@@ -25,13 +24,14 @@ from tracker.answer import (
     text_answer,
     unavailable,
 )
-from tracker.click import ENTROPY_BITS, AgentFlag, answer_click, answer_impression, read_visit
-from tracker.commit import Spool
+from tracker.click import AgentFlag, Aim, answer_click, answer_impression, read_visit, take_aim
+from tracker.commit import Spool, Waiter
 from tracker.confirmation import confirm
 from tracker.conversion import Arrival, Conversion, Refused
 from tracker.counters import Counters
 from tracker.health import health_of, metrics_of
 from tracker.hit import Hit, read_pairs
+from tracker.limits import Limits
 from tracker.links import EMPTY, LinkTable, TenantEntry
 from tracker.orders import read_lead, read_order, read_refund
 from tracker.postback import read_lead_parameters, read_sale
@@ -42,9 +42,14 @@ DRAIN_FACTOR = 4
 """A body up to four times too long is read to its end and thrown away: a client that still sends would not see the answer."""
 BODY_WITHIN_S = 20
 RETRY_AFTER_S = 5
+AIMS, AIM_CHARS = 10_000, 512
+"""So many links with their queries are remembered ready-made, if they are not longer: some 15 MB at most."""
 
 Body = Callable[[int], Awaitable[bytes | None]]
 """Reads a request's body of at most so many bytes; None where it is longer. Raises BadInput where the client went away."""
+
+_SEEN = ("GET", "HEAD", "OPTIONS")
+"""Methods that a link or an impression takes; what is no GET is recorded as no person's."""
 
 Overload = Literal["availability", "accountability"]
 
@@ -57,8 +62,12 @@ class Rules(msgspec.Struct, frozen=True):
     portal: str = "http://127.0.0.1:8701"
 
 
+class TooMany(Unavailable):
+    """More in a minute than a sender may bring; nothing was recorded."""
+
+
 class Edge:
-    """Answers hits. ``entropy(bits)`` gives that many random bits; ``table()`` the newest catalogue that could be read."""
+    """Answers hits. ``mint(now)`` gives a new id; ``table()`` the newest catalogue that could be read."""
 
     def __init__(
         self,
@@ -67,20 +76,25 @@ class Edge:
         recorder: Recorder,
         counters: Counters,
         clock: Clock,
-        entropy: Callable[[int], int],
+        mint: Callable[[Instant], str],
         agent_flag: AgentFlag,
+        limits: Limits,
         rules: Rules,
+        lag: Callable[[], dict[str, int | str]] = dict,
     ) -> None:
         self._table = table
         self._spool = spool
         self._recorder = recorder
         self._counters = counters
         self._clock = clock
-        self._entropy = entropy
+        self._mint = mint
         self._agent_flag = agent_flag
+        self._lag = lag
+        self._limits = limits
         self._rules = rules
+        self._aims: dict[tuple[str, str], tuple[str, Aim]] = {}
+        self._aimed_at = EMPTY
         self._routes: dict[str, tuple[tuple[str, ...], Callable[[Hit, Body], Awaitable[Answer]]]] = {
-            "/i.gif": (("GET", "HEAD", "OPTIONS"), self._impression),
             "/v1/orders": (("POST",), lambda hit, body: self._typed(hit, body, read_order)),
             "/v1/refunds": (("POST",), lambda hit, body: self._typed(hit, body, read_refund)),
             "/v1/leads": (("POST",), lambda hit, body: self._typed(hit, body, read_lead)),
@@ -94,8 +108,9 @@ class Edge:
 
     async def answer(self, hit: Hit, body: Body) -> Answer:
         """Answer one request; never raises for what a request or a disk can do."""
-        if hit.path.startswith("/c/"):
-            return await self._click(hit)
+        met = self.meet(hit)
+        if met is not None:
+            return await self.keep(*met)
         route = self._routes.get(hit.path)
         if route is None:
             return self._bad(404, "not_found", "there is nothing here") if hit.path.startswith("/v1/") else not_found()
@@ -106,43 +121,85 @@ class Edge:
 
     # --- links ---
 
-    async def _click(self, hit: Hit) -> Answer:
-        code = hit.path[3:].removesuffix("/")
-        if not code or "/" in code:
-            return not_found()
-        if hit.method not in ("GET", "HEAD", "OPTIONS"):
-            return self._wrong_method(("GET", "HEAD", "OPTIONS"))
-        table, now = self._table(), self._clock()
-        if table is EMPTY:
-            return self._no_catalogue(now)
-        answer, touch = answer_click(hit, code, table.links.get(code), now, self._entropy(ENTROPY_BITS), self._agent_flag)
-        return await self._keep(touch, answer)
+    def meet(self, hit: Hit) -> tuple[Answer, Touch | None] | None:
+        """The hot path (``/c/…``, ``/i.gif``): an answer, and what is to be recorded before it is sent. None: not a touch."""
+        if hit.path.startswith("/c/"):
+            return self._click(hit)
+        return self._impression(hit) if hit.path == "/i.gif" else None
 
-    async def _impression(self, hit: Hit, _body: Body) -> Answer:
-        table, now, code = self._table(), self._clock(), hit.first("l")
-        if table is EMPTY:
-            return self._no_catalogue(now)
-        if not code:
-            self._counters.bad_requests["missing_field"] += 1
-            return pixel(400, more=[("x-fairshare-error", "missing_field")])
-        answer, touch = answer_impression(hit, code, table.links.get(code), now, self._entropy(ENTROPY_BITS), self._agent_flag)
-        return await self._keep(touch, answer)
-
-    async def _keep(self, touch: Touch, answer: Answer) -> Answer:
+    async def keep(self, answer: Answer, touch: Touch | None) -> Answer:
         """Record a touch, then let the answer go. The visitor reaches the shop even where the disk is full."""
+        if touch is None:
+            return answer
+        try:
+            await self._spool.append(self._received(touch))
+        except Unavailable as fault:
+            return self.lost(touch, answer, fault)
+        return self.recorded(answer)
+
+    def submit(self, touch: Touch, waiter: Waiter) -> None:
+        """:meth:`keep` for a server that waits in a way of its own, and then asks :meth:`recorded` or :meth:`lost`.
+
+        Raises:
+            Unavailable: at once; the waiter hears nothing.
+        """
+        self._spool.submit(self._received(touch), waiter)
+
+    def recorded(self, answer: Answer) -> Answer:
+        """What to send now that the touch is safe."""
+        self._counters.totals.recorded += 1
+        return answer
+
+    def lost(self, touch: Touch, answer: Answer, fault: Unavailable) -> Answer:
+        """What to send where the touch could not be recorded."""
+        self._counters.lose(touch.tenant_id, touch.received_at)
+        return unavailable(str(fault), fault.retry_after_s) if self._rules.overload == "accountability" else answer
+
+    def _received(self, touch: Touch) -> bytes:
         totals = self._counters.totals
         totals.received += 1
         if not touch.tenant_id:
             totals.orphans += 1
-        try:
-            await self._spool.append(encode_event(touch))
-        except Unavailable as fault:
-            self._counters.lose(touch.tenant_id, touch.received_at)
-            if self._rules.overload == "accountability":
-                return unavailable(str(fault), fault.retry_after_s)
-            return answer
-        totals.recorded += 1
-        return answer
+        return encode_event(touch)
+
+    def _click(self, hit: Hit) -> tuple[Answer, Touch | None]:
+        """The answer, and what is to be recorded before it may be sent."""
+        table, now, mint = self._table(), self._clock(), self._mint
+        if table is not self._aimed_at:
+            self._aims, self._aimed_at = {}, table
+        code, aim = self._aims.get((hit.path, hit.query)) or self._take_aim(hit)
+        if hit.method not in _SEEN:
+            return self._wrong_method(_SEEN), None
+        if aim is None:
+            return (not_found() if table is not EMPTY else self._no_catalogue(now)), None
+        return answer_click(hit, code, aim, now, (mint(now), mint(now)), self._agent_flag, self._limits.verdict)
+
+    def _take_aim(self, hit: Hit) -> tuple[str, Aim | None]:
+        """The code of a hit, and what link and query mean together: remembered while the catalogue stays as it is."""
+        code = hit.path[3:].removesuffix("/")
+        if not code or "/" in code or self._aimed_at is EMPTY:
+            return code, None
+        aim = take_aim(self._aimed_at.links.get(code), hit.pairs)
+        if len(hit.path) + len(hit.query) <= AIM_CHARS:
+            if len(self._aims) >= AIMS:
+                self._aims.clear()
+            self._aims[hit.path, hit.query] = code, aim
+        return code, aim
+
+    def _impression(self, hit: Hit) -> tuple[Answer, Touch | None]:
+        table, now, code, mint = self._table(), self._clock(), hit.first("l"), self._mint
+        if hit.method not in _SEEN:
+            return self._wrong_method(_SEEN), None
+        if table is EMPTY:
+            return self._no_catalogue(now), None
+        if not code:
+            self._counters.bad_requests["missing_field"] += 1
+            return pixel(400, more=[("x-fairshare-error", "missing_field")]), None
+        return answer_impression(hit, code, table.links.get(code), now, (mint(now), mint(now)), self._agent_flag)
+
+    def count_bad(self, code: str) -> None:
+        """Count what a server refused before it became a hit."""
+        self._counters.bad_requests[code] += 1
 
     def _no_catalogue(self, now: Instant) -> Answer:
         """Books that were never readable: nobody knows where a link leads."""
@@ -182,7 +239,7 @@ class Edge:
         """
         try:
             tenant = self._tenant(hit.first("tenant"))
-            visit = read_visit(hit, self._clock(), 0, may_set=False)
+            visit = read_visit(hit)
             seen = visit.consent != "denied"
             arrival = msgspec.structs.replace(
                 self._arrival(tenant),
@@ -202,6 +259,8 @@ class Edge:
         return pixel()
 
     async def _record(self, conversion: Conversion) -> Recorded:
+        if wait_s := self._limits.allow_conversion(conversion.event.tenant_id, conversion.event.received_at):
+            raise TooMany(f"this tenant has sent all the conversions that a minute may bring; the next may come in {wait_s} s", wait_s)
         recorded = await self._recorder.record(conversion)
         totals = self._counters.totals
         if recorded.is_repeat:
@@ -213,7 +272,7 @@ class Edge:
 
     def _arrival(self, tenant: TenantEntry) -> Arrival:
         now = self._clock()
-        return Arrival(tenant.tenant_id, tenant.key, event_id(now, self._entropy(80)), now, self._rules.tolerance_ms)
+        return Arrival(tenant.tenant_id, tenant.key, self._mint(now), now, self._rules.tolerance_ms)
 
     def _tenant_of_token(self, token: str) -> TenantEntry:
         table = self._catalogue()
@@ -258,17 +317,19 @@ class Edge:
     # --- about itself ---
 
     async def _health(self, _hit: Hit, _body: Body) -> Answer:
-        health = health_of(self._counters, self._spool, self._table())
+        health = health_of(self._counters, self._spool, self._table(), self._lag())
         return json_answer(200 if health["ok"] else 503, health)
 
     async def _metrics(self, _hit: Hit, _body: Body) -> Answer:
-        return text_answer(200, *metrics_of(self._counters, self._spool))
+        return text_answer(200, *metrics_of(self._counters, self._spool, self._lag()))
 
     # --- refusals ---
 
     def _refuse(self, fault: Exception) -> Answer:
         code = _code_of(fault)
         self._counters.bad_requests[code] += 1
+        if isinstance(fault, TooMany):
+            return error(429, code, str(fault), more=[("retry-after", str(fault.retry_after_s))])
         if isinstance(fault, Unavailable):
             return unavailable(str(fault), fault.retry_after_s)
         if isinstance(fault, Conflict):
@@ -294,7 +355,9 @@ def _code_of(fault: Exception) -> str:
         return fault.faults[0].code
     if isinstance(fault, BadInput):
         return fault.code
-    return "conflict" if isinstance(fault, Conflict) else "unavailable"
+    if isinstance(fault, Conflict):
+        return "conflict"
+    return "rate_limited" if isinstance(fault, TooMany) else "unavailable"
 
 
 def _bearer(hit: Hit) -> str:

@@ -22,39 +22,47 @@ CountryOf = Callable[[str], str]
 END_OF_TIME: Instant = 4_102_444_800_000
 """2100-01-01: beyond it the store's expiry arithmetic would wrap round, and nothing honest happens there."""
 
+LARGEST_RECORD_BYTES = 1024 * 1024
+"""Four times what a tracker accepts as one request. Whatever is larger is no event of ours, and is not even looked into."""
+
+DETAIL_CHARS = 500
+
 _INT64 = 1 << 63
 _UINT32 = 1 << 32
 
 
-class _Touch(Touch, frozen=True, tag_field="event", tag="touch", forbid_unknown_fields=True):
-    """A touch, decoded strictly; likewise below."""
+class _Touch(Touch, frozen=True, tag_field="event", tag="touch", forbid_unknown_fields=True, gc=False):
+    """A touch, decoded strictly; likewise below. None of them can be part of a cycle."""
 
 
-class _Lead(Lead, frozen=True, tag_field="event", tag="lead", forbid_unknown_fields=True):
+class _Lead(Lead, frozen=True, tag_field="event", tag="lead", forbid_unknown_fields=True, gc=False):
     pass
 
 
-class _Line(Line, frozen=True, forbid_unknown_fields=True):
+class _Line(Line, frozen=True, forbid_unknown_fields=True, gc=False):
     pass
 
 
-class _Order(Order, frozen=True, tag_field="event", tag="order", forbid_unknown_fields=True, kw_only=True):
+class _Order(Order, frozen=True, tag_field="event", tag="order", forbid_unknown_fields=True, kw_only=True, gc=False):
     lines: tuple[_Line, ...]
 
 
-class _RefundLine(RefundLine, frozen=True, forbid_unknown_fields=True):
+class _RefundLine(RefundLine, frozen=True, forbid_unknown_fields=True, gc=False):
     pass
 
 
-class _Refund(Refund, frozen=True, tag_field="event", tag="refund", forbid_unknown_fields=True):
+class _Refund(Refund, frozen=True, tag_field="event", tag="refund", forbid_unknown_fields=True, gc=False):
     lines: tuple[_RefundLine, ...] = ()
 
 
 _decode = msgspec.json.Decoder(_Touch | _Lead | _Order | _Refund).decode
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises where bytes are no JSON of ours: malformed, no UTF-8, or nested a thousand deep."""
+
 
 class Unusable(msgspec.Struct, frozen=True):
-    """Why a record cannot become rows. ``reason`` is one of ``damaged``, ``undecodable``, ``unknown_field``,
+    """Why a record cannot become rows. ``reason`` is one of ``damaged``, ``undecodable``, ``unknown_field``, ``too_large``,
     ``out_of_range``, ``refused`` (by the store) and ``link_refused`` (the event is stored, one of its identity links is not)."""
 
     reason: str
@@ -199,12 +207,14 @@ def read_event(payload: bytes) -> Event | Unusable:
     A field that this program does not know (a newer tracker wrote it) would be lost without a trace, and a number beyond
     its column would be stored as another number.
     """
+    if len(payload) > LARGEST_RECORD_BYTES:
+        return Unusable("too_large", f"{len(payload)} bytes, and {LARGEST_RECORD_BYTES} is the most that an event can have")
     try:
         event = _decode(payload)
     except msgspec.ValidationError as error:
-        return Unusable("unknown_field" if "unknown field" in str(error) else "undecodable", str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Unusable("undecodable", str(error))
+        return Unusable("unknown_field" if "unknown field" in str(error) else "undecodable", str(error)[:DETAIL_CHARS])
+    except UNREADABLE as error:
+        return Unusable("undecodable", str(error)[:DETAIL_CHARS])
     too_large = _out_of_range(event)
     return Unusable("out_of_range", f"{too_large} is beyond what its column holds") if too_large else event
 
@@ -212,7 +222,7 @@ def read_event(payload: bytes) -> Event | Unusable:
 def rows(event: Event, stored_at: Instant, country_of: CountryOf) -> tuple[Placed, ...]:
     """All rows of one event. The first is the event itself; identity links follow."""
     if isinstance(event, Touch):
-        return (Placed("touches", event.occurred_at, _touch_row(event, stored_at / 1000, country_of)),)
+        return (Placed("touches", event.occurred_at, touch_row(event, stored_at, country_of)),)
     if isinstance(event, Order):
         return Placed("orders", event.occurred_at, _order_row(event, stored_at / 1000, country_of)), *_links(event, stored_at)
     if isinstance(event, Lead):
@@ -231,7 +241,8 @@ def identity_keys(event: Lead | Order) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def _touch_row(event: Touch, stored_at: float, country_of: CountryOf) -> TouchRow:
+def touch_row(event: Touch, stored_at: Instant, country_of: CountryOf) -> TouchRow:
+    """The one row of a touch."""
     traffic_class, reason, lists, device, os, browser = _seen(event.flags, event.user_agent, not event.tenant_id, event.consent)
     return TouchRow(
         event.tenant_id,
@@ -244,7 +255,7 @@ def _touch_row(event: Touch, stored_at: float, country_of: CountryOf) -> TouchRo
         event.channel,
         event.occurred_at / 1000,
         event.received_at / 1000,
-        stored_at,
+        stored_at / 1000,
         traffic_class,
         reason,
         lists,

@@ -9,8 +9,11 @@ from tracker.counters import Counters
 from tracker.links import EMPTY, LinkTable
 
 
-def health_of(counters: Counters, spool: Spool, table: LinkTable) -> dict[str, Any]:
-    """``ok`` is false while the disk refuses records, or where the catalogue could never be read."""
+def health_of(counters: Counters, spool: Spool, table: LinkTable, lag: dict[str, int | str] | None = None) -> dict[str, Any]:
+    """``ok`` is false while the disk refuses records, or where the catalogue could never be read.
+
+    ``lag`` is how far the relay is, where there is one: no reason to send visitors elsewhere, as nothing is lost by it.
+    """
     is_loaded = table is not EMPTY
     return {
         "ok": is_loaded and spool.is_healthy,
@@ -19,10 +22,11 @@ def health_of(counters: Counters, spool: Spool, table: LinkTable) -> dict[str, A
         "spool": msgspec.to_builtins(spool.state()),
         "catalogue": {"loaded": is_loaded, "version": max(table.version, 0), "links": len(table.links)},
         "counters": msgspec.to_builtins(counters.totals) | {"bad_requests": dict(counters.bad_requests)},
+        **({"queue": lag} if lag else {}),
     }
 
 
-def metrics_of(counters: Counters, spool: Spool) -> tuple[str, str]:
+def metrics_of(counters: Counters, spool: Spool, lag: dict[str, int | str] | None = None) -> tuple[str, str]:
     """The text and its content type."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -41,7 +45,12 @@ def metrics_of(counters: Counters, spool: Spool) -> tuple[str, str]:
             failures = CounterMetricFamily("tracker_spool_failures", "Failed writes and syncs.", value=state.failures)
             waiting = GaugeMetricFamily("tracker_spool_waiting", "Records that wait for the disk.", value=state.waiting)
             last = GaugeMetricFamily("tracker_spool_commit_seconds", "How long the last commit took.", value=state.last_commit_ms / 1000)
-            return [*families, bad, failures, waiting, last]
+            queue = [
+                GaugeMetricFamily(f"tracker_queue_{name}", f"The relay's {name.replace('_', ' ')}.", value=value)
+                for name, value in (lag or {}).items()
+                if isinstance(value, int)
+            ]
+            return [*families, bad, failures, waiting, last, *queue]
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Snapshot())

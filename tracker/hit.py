@@ -1,9 +1,10 @@
 """A hit: one request as read, the same whichever server it came through."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -18,15 +19,24 @@ UNREADABLE = "(unreadable)"
 Pair = tuple[str, str, str]
 """A query parameter: its name and value decoded, and the piece of the query as it stood."""
 
+HEADERS_READ = (
+    "host", "user-agent", "referer", "cookie", "x-forwarded-for", "x-forwarded-proto", "sec-fetch-dest", "sec-purpose", "purpose", "x-moz",
+    "x-purpose", "sec-gpc", "authorization", "content-type", "content-length",
+)  # fmt: skip
+"""All that :func:`read_hit` looks at."""
+
 _PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+|\[([^\]]*)\](?::\d+)?")
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """What the tracker uses of a request. Header texts are cut to their limits; ``flags`` says which ones were."""
+    """What the tracker uses of a request. Header texts are cut to their limits; ``flags`` says which ones were.
+
+    ``purpose`` is what a browser says of a request that no person made yet, under any of the names for it.
+    """
 
     method: str
     path: str
-    pairs: tuple[Pair, ...]
+    query: str
     address: str
     scheme: str
     host: str
@@ -40,6 +50,11 @@ class Hit(msgspec.Struct, frozen=True):
     content_type: str = ""
     content_length: int = 0
     flags: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The parameters of the query (:func:`read_pairs`), read anew each time: clicks that are alike never need them."""
+        return read_pairs(self.query)
 
     def first(self, name: str) -> str:
         """The first value of a query parameter, or empty."""
@@ -74,16 +89,11 @@ class Proxies:
         return known
 
     def client(self, peer: str, forwarded_for: str) -> str:
-        """The visitor's address: the rightmost hop that is no trusted proxy, else the leftmost.
+        """The visitor's address behind a trusted ``peer``: the rightmost hop that is no trusted proxy, else the leftmost.
 
         Hops to the left of it were written by strangers and are not read. A hop that is no address ends the walk.
-
-        Args:
-            peer: who is connected, in normal form.
         """
         client = peer
-        if not forwarded_for or not self.trusts(client):
-            return client
         for hop in reversed(forwarded_for.split(",")):
             address = read_address(hop)
             if not address:
@@ -94,6 +104,7 @@ class Proxies:
         return client
 
 
+@lru_cache(maxsize=16_384)
 def read_address(text: str) -> str:
     """An IP address in normal form, without port, brackets, zone or IPv4-in-IPv6 wrapping; empty where it is none."""
     text = text.strip()
@@ -118,15 +129,16 @@ def read_pairs(query: str) -> tuple[Pair, ...]:
     if not query:
         return ()
     pairs = []
+    is_plain = "%" not in query and "+" not in query
     for piece in query.split("&", PAIRS)[:PAIRS]:
         if piece:
             name, _, value = piece.partition("=")
-            pairs.append((_decode(name), _decode(value), piece))
+            pairs.append((name, value, piece) if is_plain else (_decode(name), _decode(value), piece))
     return tuple(pairs)
 
 
 def read_hit(
-    method: str, path: str, query: str, headers: Iterable[tuple[str, str | None]], peer: str, scheme: str, proxies: Proxies
+    method: str, path: str, query: str, headers: Sequence[tuple[str, str | None]], peer: str, scheme: str, proxies: Proxies
 ) -> Hit:
     """Read a request.
 
@@ -135,38 +147,54 @@ def read_hit(
         headers: names in lower case; None is a value that is not printable ASCII, which RSGI servers cannot hand over.
         peer: who is connected, with or without a port.
     """
-    found = _join(headers)
-    peer = read_address(peer)
-    user_agent, referrer = found.get("user-agent", ""), found.get("referer", "")
-    length = found.get("content-length", "")
+    found: dict[str, Any] = dict(headers)
+    if len(found) != len(headers) or None in found.values():
+        found = join(headers)
+    return hit_of(method, path, query, found, peer, scheme, proxies)
+
+
+def hit_of(method: str, path: str, query: str, found: dict[str, str], peer: str, scheme: str, proxies: Proxies) -> Hit:
+    """:func:`read_hit` where each header has its one text already (:func:`join`)."""
+    get = found.get
+    address = read_address(peer)
+    if ("x-forwarded-for" in found or "x-forwarded-proto" in found) and proxies.trusts(address):
+        address = proxies.client(address, get("x-forwarded-for", ""))
+        scheme = _forwarded_scheme(found) or scheme
+    user_agent, referrer, length = get("user-agent", "").strip(), get("referer", "").strip(), get("content-length", "")
+    is_long = len(user_agent) > USER_AGENT_CHARS or len(referrer) > REFERRER_CHARS
+    # By position, as they stand in the record: a third of the time that names take.
     return Hit(
-        method=method,
-        path=path,
-        pairs=read_pairs(query),
-        address=proxies.client(peer, found.get("x-forwarded-for", "")),
-        scheme=_forwarded_scheme(found) or scheme if proxies.trusts(peer) else scheme,
-        host=found.get("host", "")[:255],
-        user_agent=user_agent[:USER_AGENT_CHARS],
-        referrer=referrer[:REFERRER_CHARS],
-        cookie=found.get("cookie", ""),
-        fetch_dest=found.get("sec-fetch-dest", ""),
-        purpose=_purpose(found),
-        privacy_control=found.get("sec-gpc", "") == "1",
-        authorization=found.get("authorization", ""),
-        content_type=found.get("content-type", ""),
-        content_length=int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0,
-        flags=_cuts(user_agent, referrer),
+        method,
+        path,
+        query,
+        address,
+        scheme,
+        get("host", "")[:255],
+        user_agent[:USER_AGENT_CHARS],
+        referrer[:REFERRER_CHARS],
+        get("cookie", ""),
+        get("sec-fetch-dest", ""),
+        get("sec-purpose") or get("purpose") or get("x-moz") or get("x-purpose") or "",
+        get("sec-gpc", "") == "1",
+        get("authorization", ""),
+        get("content-type", ""),
+        int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0,
+        _cuts(user_agent, referrer) if is_long else (),
     )
 
 
-def _join(headers: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+def join(headers: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """Where names repeat, or a value cannot be read: one value for each."""
     found: dict[str, str] = {}
     for name, text in headers:
         value = UNREADABLE if text is None else text.strip()
-        if name in found:
-            value = found[name] + ("; " if name == "cookie" else ", ") + value
-        found[name] = value
+        found[name] = value if name not in found else joined(name, found[name], value)
     return found
+
+
+def joined(name: str, first: str, second: str) -> str:
+    """Two values of one header, as one."""
+    return f"{first}; {second}" if name == "cookie" else f"{first}, {second}"
 
 
 def _decode(text: str) -> str:
@@ -178,16 +206,6 @@ def _forwarded_scheme(found: dict[str, str]) -> str:
     return scheme if scheme in ("http", "https") else ""
 
 
-def _purpose(found: dict[str, str]) -> str:
-    """What browsers say of requests that no person made yet; the old names mean the same."""
-    for name in ("sec-purpose", "purpose", "x-moz", "x-purpose"):
-        if name in found:
-            return found[name]
-    return ""
-
-
 def _cuts(user_agent: str, referrer: str) -> tuple[str, ...]:
-    if len(user_agent) <= USER_AGENT_CHARS and len(referrer) <= REFERRER_CHARS:
-        return ()
     agent = ("user_agent_cut",) if len(user_agent) > USER_AGENT_CHARS else ()
     return (*agent, "referrer_cut") if len(referrer) > REFERRER_CHARS else agent

@@ -7,7 +7,6 @@ written beside, synced, renamed, and the folder synced.
 """
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import msgspec
 
 from core.clock import Instant
 from core.errors import Unavailable
+from tracker.files import SYSTEM, FileSystem, replace_durably
 
 CURSOR = "cursor.json"
 MANIFEST = "manifest"
@@ -85,9 +85,19 @@ def read_cursor(folder: Path) -> Cursor:
         raise Unavailable(f"{folder / CURSOR} is damaged ({error}); move it away to store this folder's events again") from error
 
 
-def write_cursor(folder: Path, cursor: Cursor) -> None:
+def last_segment(folder: Path) -> str:
+    """The highest segment that cursor and manifest speak of; empty where they speak of none, or cannot be read."""
+    known = [""]
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        known.append(msgspec.json.decode((folder / CURSOR).read_bytes(), type=Cursor).segment)
+    with contextlib.suppress(OSError, msgspec.DecodeError), (folder / MANIFEST).open("rb") as file:
+        known.append(msgspec.json.decode(file.readline(), type=_Head).manifest.segment)
+    return max(known)
+
+
+def write_cursor(folder: Path, cursor: Cursor, files: FileSystem = SYSTEM) -> None:
     """Make a cursor durable: when this returns, it survives a power loss."""
-    replace_durably(folder / CURSOR, (msgspec.json.encode(cursor),))
+    replace_durably(folder / CURSOR, (msgspec.json.encode(cursor),), files)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -109,40 +119,16 @@ def read_manifest(folder: Path) -> Manifest | None:
     return msgspec.structs.replace(head.manifest, blocks=list(_with_lines(head, body)))
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest, files: FileSystem = SYSTEM) -> None:
     """Make a range's blocks durable, before the first of them is inserted."""
     bare = [msgspec.structs.replace(block, lines=b"") for block in manifest.blocks]
     head = _Head(msgspec.structs.replace(manifest, blocks=bare), [len(block.lines) for block in manifest.blocks])
-    replace_durably(folder / MANIFEST, (msgspec.json.encode(head), b"\n", *(block.lines for block in manifest.blocks)))
+    replace_durably(folder / MANIFEST, (msgspec.json.encode(head), b"\n", *(block.lines for block in manifest.blocks)), files)
 
 
-def remove_manifest(folder: Path) -> None:
+def remove_manifest(folder: Path, files: FileSystem = SYSTEM) -> None:
     """The range is stored and the cursor behind it. If the removal is lost, the cursor shows that the manifest is old."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-
-
-def replace_durably(path: Path, chunks: Iterable[bytes]) -> None:
-    """Put a file in place as a whole: after a crash at any moment there is the old one or the new one, complete."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    files.remove(folder / MANIFEST)
 
 
 def _with_lines(head: _Head, body: bytes) -> Iterable[Block]:

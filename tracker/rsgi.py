@@ -1,5 +1,6 @@
 """The edge as an RSGI application, for Granian: the default, and the fastest."""
 
+import asyncio
 from typing import Any
 
 from core.errors import BadInput
@@ -22,10 +23,16 @@ class RsgiTracker:
             return
         hit = read_hit(scope.method, scope.path, scope.query_string, _headers(scope), scope.client, scope.scheme, self._proxies)
 
-        async def body(most_bytes: int) -> bytes | None:
-            return await _read_body(protocol, most_bytes)
+        met = self._edge.meet(hit)
+        if met is not None:
+            answer = await self._edge.keep(*met)
+        else:
 
-        answer = await self._edge.answer(hit, body)
+            async def body(most_bytes: int) -> bytes | None:
+                return await _read_body(protocol, most_bytes)
+
+            # A task, because a body that does not come is given up by cancelling one.
+            answer = await asyncio.create_task(self._edge.answer(hit, body))
         if answer.body:
             protocol.response_bytes(answer.status, answer.headers, answer.body)
         else:

@@ -1,29 +1,29 @@
-"""One tracker process: the edge on Granian, until a signal. Plainly I/O.
+"""One tracker process: the edge on a port, until a signal. Plainly I/O.
 
 Several tracker processes of one installation share the port: on Linux the kernel spreads new connections over them.
 """
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 import sys
 import time
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
 from core.errors import InUse, Unavailable
 from core.settings import Settings
-from tracker.app import running
-from tracker.rsgi import RsgiTracker
+from tracker.app import Running, running
+from tracker.files import SYSTEM, FileSystem
 from tracker.spool import is_owned, spool_folders
+from tracker.wire import WireTracker
 
 BACKLOG = 2048
 GRACE_S = 3.0
 """How long requests in flight may take once a stop is asked; with the last sync it stays below five seconds."""
 PORT_TRIES, PORT_PAUSE_S = 5, 0.05
 SWITCH_INTERVAL_S = 0.001
+GARBAGE_OBJECTS = 50_000
 
 
 def run_tracker(settings: Settings, tracker_id: str) -> None:
@@ -35,34 +35,71 @@ def run_tracker(settings: Settings, tracker_id: str) -> None:
     """
     # A reload of the catalogue shares the interpreter with redirects; they should not wait 5 ms for each of its turns.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(serve(settings, tracker_id))
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(serve(settings, tracker_id))
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
-async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None = None) -> None:
+async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None = None, files: FileSystem = SYSTEM) -> None:
     """Serve until ``stop`` is set, or a signal where there is none."""
-    async with running(settings, tracker_id) as tracker:
+    async with running(settings, tracker_id, files=files) as tracker:
         require_port(settings, tracker_id)
-        server = Server(
-            RsgiTracker(tracker.edge, tracker.proxies),
-            address=settings.tracker_host,
-            port=settings.tracker_port,
-            interface=Interfaces.RSGI,
-            backlog=BACKLOG,
-            websockets=False,
-            log_enabled=False,
-        )
-        serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task((stop or _stop_on_signals()).wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        server.stop()
-        try:
-            await _end(serving)
-        except RuntimeError as error:
-            if "in use" in str(error):  # between our look and Granian's
-                raise InUse(_taken(settings)) from None
-            raise
+        _spare_the_collector()
+        serve_on = _on_granian if settings.tracker_server == "granian" else _on_wire
+        await serve_on(tracker, settings, stop or _stop_on_signals())
+
+
+async def _on_wire(tracker: Running, settings: Settings, stop: asyncio.Event) -> None:
+    wire = WireTracker(tracker.edge, tracker.proxies)
+    try:
+        await wire.listen(settings.tracker_host, settings.tracker_port, BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # between our look and the kernel's
+            raise InUse(_taken(settings)) from None
+        raise
+    await stop.wait()
+    await wire.close(GRACE_S)
+
+
+async def _on_granian(tracker: Running, settings: Settings, stop: asyncio.Event) -> None:
+    from granian.constants import Interfaces
+    from granian.server.embed import Server, TaskImpl
+
+    from tracker.rsgi import RsgiTracker
+
+    server = Server(
+        RsgiTracker(tracker.edge, tracker.proxies),
+        address=settings.tracker_host,
+        port=settings.tracker_port,
+        interface=Interfaces.RSGI,
+        backlog=BACKLOG,
+        websockets=False,
+        log_enabled=False,
+        # Where there is one (Python 3.11), a click costs a quarter less; what needs a task makes one (tracker.rsgi).
+        task_impl=TaskImpl.rust if sys.version_info < (3, 12) else TaskImpl.asyncio,
+    )
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.stop()
+    try:
+        await _end(serving)
+    except RuntimeError as error:
+        if "in use" in str(error):  # between our look and Granian's
+            raise InUse(_taken(settings)) from None
+        raise
+
+
+def _spare_the_collector() -> None:
+    """The catalogue is no garbage and need not be looked at again; a click makes no cycles, so looking seldom is enough."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS, 50, 100)
 
 
 def require_port(settings: Settings, tracker_id: str) -> None:

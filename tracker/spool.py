@@ -8,22 +8,29 @@ good. A segment is finished, and will never grow again, when a newer one exists 
 Beside them lies ``counters.json`` (:mod:`tracker.counters`): what the tracker received, recorded and could not record.
 """
 
-import contextlib
+import errno
 import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 from zlib import crc32
 
 import msgspec
 
 from core.clock import Instant
-from core.errors import InUse
+from core.errors import InUse, Unavailable
+from tracker.files import SYSTEM, create_durably, make_folder_durably
+from tracker.files import FileSystem as FileSystem
+from tracker.files import SystemFiles as SystemFiles
+from tracker.manifest import last_segment
 
 LOCK = "lock"
+PLACES = 3
+"""How many files a batch is written to, where somebody keeps deleting them, before it is refused."""
+
+TORN_KEPT = 16
 _SEGMENT = re.compile(r"\d{20}\.log", re.ASCII)
 
 
@@ -43,7 +50,11 @@ def spool_folders(spool: Path) -> list[Path]:
 
 def segments(folder: Path) -> list[Path]:
     """A folder's segments, oldest first. Their names sort, within a folder, as their records were written."""
-    return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)) if folder.is_dir() else []
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(filter(_SEGMENT.fullmatch, names))]
 
 
 def is_finished(segment: Path) -> bool:
@@ -102,96 +113,74 @@ def frame(payload: bytes) -> bytes:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-class FileSystem(Protocol):
-    """What a segment needs of the machine; tests put a full or a failing disk in its place."""
-
-    def create(self, path: Path) -> int: ...
-    def write(self, file: int, data: memoryview) -> int: ...
-    def sync(self, file: int) -> None: ...
-    def truncate(self, file: int, size: int) -> None: ...
-    def close(self, file: int) -> None: ...
-
-
-class SystemFiles:
-    """The operating system's files."""
-
-    def create(self, path: Path) -> int:
-        """A new file, its name made durable too: a synced file that no folder names would be lost."""
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        try:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError:
-            os.close(file)
-            raise
-        return file
-
-    def write(self, file: int, data: memoryview) -> int:
-        return os.write(file, data)
-
-    def sync(self, file: int) -> None:
-        # macOS has no fdatasync.
-        getattr(os, "fdatasync", os.fsync)(file)
-
-    def truncate(self, file: int, size: int) -> None:
-        os.ftruncate(file, size)
-
-    def close(self, file: int) -> None:
-        os.close(file)
-
-
-def own_folder(folder: Path, patience_s: float = 1.0) -> int:
+def own_folder(folder: Path, patience_s: float = 1.0, files: FileSystem = SYSTEM) -> int:
     """Create a spool folder and lock it for this process; the lock ends with :func:`os.close` or the process.
 
-    Waits up to ``patience_s``: a drain that asks :func:`is_owned` holds the lock for a moment.
+    What a killed process left there without a sync is made safe: a ``bounded`` one may have confirmed it. Waits up to
+    ``patience_s``: a drain that asks :func:`is_owned` holds the lock for a moment.
 
     Raises:
         InUse: another process has it.
+        Unavailable: the disk refuses.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    give_up = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
+    try:
+        make_folder_durably(folder, files)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        give_up = time.monotonic() + patience_s
+        while not _is_locked(lock):
             if time.monotonic() > give_up:
                 os.close(lock)
-                raise InUse(f"the spool folder {folder} is in use by another tracker process; give this one another --tracker-id") from None
+                raise InUse(f"the spool folder {folder} is in use by another tracker process; give this one another --tracker-id")
             time.sleep(0.02)
+        for left in (*segments(folder)[-1:], folder):
+            files.sync_path(left)
+    except OSError as error:
+        raise Unavailable(f"the spool folder {folder} cannot be used: {error.strerror}") from error
+    return lock
+
+
+def _is_locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def first_sequence(folder: Path, now: Instant) -> int:
-    """Where a new start counts from: above everything the folder ever held, even where old segments were deleted.
+    """Where a new start counts from: above everything the folder ever held, even where segments were deleted, or the drain
+    would take the new one for stored.
 
     The clock (microseconds) gives that without a file of its own, as no tracker records a million events a second; where
-    the clock was set back, the last segment's name and size (a record is longer than a byte) do.
+    the clock was set back, the last segment's name and size (a record is longer than a byte) do, and the drain's own files.
     """
-    newest = segments(folder)[-1:]
-    return max([now * 1000] + [int(path.stem) + path.stat().st_size + 1 for path in newest])
+    newest = [int(path.stem) + path.stat().st_size + 1 for path in segments(folder)[-1:]]
+    drained = last_segment(folder).removesuffix(".log")
+    return max(now * 1000, *newest, int(drained) + 1 if drained.isdecimal() else 0)
 
 
 class SegmentWriter:
     """Appends batches of frames to the folder's newest segment. One thread at a time.
 
-    After an error the segment is over: what nobody was promised is cut off where the disk still allows it, and the next
-    batch begins a new file. A failed sync is never repeated: the kernel may have dropped the pages, and a second sync
-    would then succeed over nothing (PostgreSQL's "fsyncgate", 2018).
+    After an error the segment is over: what nobody was promised is cut off, and the next batch begins a new file. A failed
+    sync is never repeated: the kernel may have dropped the pages, and a second sync would then succeed over nothing
+    (PostgreSQL's "fsyncgate", 2018). A segment that somebody deleted or moved away is over too, and its last batch is
+    written again, elsewhere; ``vanished`` counts them.
     """
 
-    def __init__(self, folder: Path, sequence: int, segment_bytes: int, files: FileSystem) -> None:
+    def __init__(self, folder: Path, sequence: int, segment_bytes: int, files: FileSystem = SYSTEM) -> None:
         self.folder = folder
         self.sequence = sequence
         self.segment_bytes = segment_bytes
         self.files = files
         self.path: Path | None = None
+        self.vanished = 0
         self._file = -1
         self._size = 0
-        self._synced = 0
+        self._asked = 0
+        """The size at the last sync, whatever came of it."""
+        self._torn: list[tuple[int, int]] = []
+        self._lock = -1
 
     def commit(self, data: bytes, records: int) -> None:
         """Append whole frames and bring them to the disk.
@@ -199,12 +188,7 @@ class SegmentWriter:
         Raises:
             OSError: nothing of it counts as recorded.
         """
-        self.write(data, records)
-        try:
-            self._sync()
-        except OSError:
-            self._give_up(self._size - len(data))
-            raise
+        self._record(data, records, self._sync)
 
     def write(self, data: bytes, records: int) -> None:
         """Append whole frames; they are in the kernel's hands, not yet on the disk.
@@ -212,20 +196,7 @@ class SegmentWriter:
         Raises:
             OSError: nothing of it counts as written.
         """
-        if self._size >= self.segment_bytes:
-            self.finish()
-        whole = self._size
-        self.sequence += records
-        try:
-            if self._file < 0:
-                self._begin(self.sequence - records)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self.files.write(self._file, rest) :]
-        except OSError:
-            self._give_up(whole)
-            raise
-        self._size = whole + len(data)
+        self._record(data, records, lambda: None)
 
     def sync(self) -> None:
         """Bring everything written so far to the disk.
@@ -240,32 +211,113 @@ class SegmentWriter:
             raise
 
     def finish(self) -> None:
-        """Sync and close the segment; the next write begins another."""
-        self.sync()
-        self._close()
+        """Sync and close the last segment.
+
+        Raises:
+            OSError: as :meth:`sync`.
+        """
+        try:
+            self.sync()
+        finally:
+            self._close()
+            self._cut_torn()
+            while self._torn:
+                self._try(self.files.close, self._torn.pop()[0])
+            if self._lock >= 0:
+                os.close(self._lock)
+                self._lock = -1
+
+    def _record(self, data: bytes, records: int, settle: Callable[[], None]) -> None:
+        """Append and settle, in a file that is still there afterwards: a look before could not tell."""
+        for _ in range(PLACES):
+            self._append(data, records)
+            try:
+                settle()
+                if self._is_there():
+                    return
+            except OSError:
+                self._give_up(self._size - len(data))
+                raise
+            self.vanished += 1
+            self._try(self.files.truncate, self._file, self._size - len(data))  # or it would be there twice, once that comes back
+            self._close()
+            self._own_again()
+        raise FileNotFoundError(errno.ENOENT, "segments are deleted as soon as they are begun", str(self.folder))
+
+    def _append(self, data: bytes, records: int) -> None:
+        if self._size >= self.segment_bytes:
+            self.sync()
+            self._close()
+        self.sequence += records
+        if self._file < 0:
+            self._begin(self.sequence - records)
+        whole, rest = self._size, memoryview(data)
+        try:
+            while rest:
+                rest = rest[self.files.write(self._file, rest) :]
+        except OSError:
+            lines = data.rfind(b"\n", 0, len(data) - len(rest)) + 1
+            self._give_up(whole, torn_at=whole + lines if lines < len(data) - len(rest) else None)
+            raise
+        self._size = whole + len(data)
 
     def _begin(self, sequence: int) -> None:
+        self._cut_torn()
         self.path = self.folder / f"{sequence:020d}.log"
-        self._file = self.files.create(self.path)
+        try:
+            self._file = create_durably(self.path, self.files)
+        except FileNotFoundError:
+            self._own_again()
+            self._file = create_durably(self.path, self.files)
+
+    def _own_again(self) -> None:
+        """Whoever deleted the folder deleted the lock in it. Where the spool itself is gone, so is perhaps its disk."""
+        if (self.folder / LOCK).exists() or not self.folder.parent.is_dir():
+            return
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = own_folder(self.folder, files=self.files)
+
+    def _is_there(self) -> bool:
+        assert self.path is not None, "an open segment has a path"
+        return self.files.is_at(self._file, self.path)
 
     def _sync(self) -> None:
-        if self._synced < self._size:
+        if self._asked < self._size:
+            self._asked = self._size
             self.files.sync(self._file)
-            self._synced = self._size
 
-    def _give_up(self, keep: int) -> None:
-        """End the segment after ``keep`` bytes; earlier ones that never saw a sync get their first and only one."""
-        if self._file < 0:
-            return
-        with contextlib.suppress(OSError):
-            self.files.truncate(self._file, keep)
-        if self._size == keep > self._synced:
-            with contextlib.suppress(OSError):
-                self.files.sync(self._file)
-        self._close()
+    def _give_up(self, keep: int, torn_at: int | None = None) -> None:
+        """End the segment after ``keep`` bytes; earlier ones that never saw a sync get their first and only one.
+
+        Where the disk does not let go of the rest, ``torn_at`` is where its incomplete last line begins: it is cut off later,
+        or it would be counted once as reported and once as torn. Whole records stay then: the drain may have seen them.
+        """
+        assert self.path is not None, "an open segment has a path"
+        # An empty file is of no use, and a disk that fails for an hour would leave a million of them.
+        is_cut = (keep == 0 and self._try(self.files.remove, self.path)) or self._try(self.files.truncate, self._file, keep)
+        if self._asked < keep:
+            self._try(self.files.sync, self._file)
+        if is_cut or torn_at is None or len(self._torn) == TORN_KEPT:
+            self._close()
+        else:
+            self._torn.append((self._file, torn_at))
+            self._file, self._size, self._asked = -1, 0, 0
+
+    def _cut_torn(self) -> None:
+        for file, torn_at in self._torn[:]:
+            if self._try(self.files.truncate, file, torn_at):
+                self._try(self.files.close, file)
+                self._torn.remove((file, torn_at))
 
     def _close(self) -> None:
         if self._file >= 0:
-            with contextlib.suppress(OSError):
-                self.files.close(self._file)
-        self._file, self._size, self._synced = -1, 0, 0
+            self._try(self.files.close, self._file)
+        self._file, self._size, self._asked = -1, 0, 0
+
+    def _try(self, action: Callable[..., object], *arguments: object) -> bool:
+        try:
+            action(*arguments)
+        except OSError:
+            return False
+        return True

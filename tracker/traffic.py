@@ -14,10 +14,11 @@ import re2
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 TrafficClass = Literal[
-    "human", "prefetch", "preview", "declared_bot", "invalid_ua", "head", "hidden_frame", "orphan", "disabled", "duplicate"
-]
+    "human", "prefetch", "preview", "declared_bot", "invalid_ua", "head", "hidden_frame", "orphan", "disabled", "capped",
+    "rate_limited", "duplicate",
+]  # fmt: skip
 
-OWN_LISTS = 1
+OWN_LISTS = 2
 """Raise it with every change of the lists or rules below: stored verdicts name it."""
 LIST_VERSION = f"crawler-user-agents {version('crawler-user-agents')}, own {OWN_LISTS}"
 REMEMBERED = 65_536
@@ -49,7 +50,8 @@ _FLAGS: tuple[tuple[str, TrafficClass], ...] = (
     ("head", "head"), ("prefetch", "prefetch"), ("preview", "preview"), ("declared_bot", "declared_bot"), ("invalid_ua", "invalid_ua"),
 )  # fmt: skip
 _LATE_FLAGS: tuple[tuple[str, TrafficClass], ...] = (
-    ("hidden_frame", "hidden_frame"), ("orphan", "orphan"), ("link_disabled", "disabled"), ("duplicate", "duplicate"),
+    ("hidden_frame", "hidden_frame"), ("orphan", "orphan"), ("link_disabled", "disabled"), ("capped", "capped"),
+    ("rate_limited", "rate_limited"), ("duplicate", "duplicate"),
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def classify(flags: tuple[str, ...], user_agent: str) -> Verdict:
     """Judge one hit. The first rule that holds, in this order:
 
     how it was asked (``head``, ``prefetch``), who asked (preview, declared bot, no browser), and then what makes a person's
-    click worthless (hidden frame, unknown code, disabled link, repetition).
+    click worthless (hidden frame, unknown code, disabled link, a cap, repetition).
 
     Args:
         flags: what the hot path saw (:class:`core.events.Touch`); ``orphan`` where the code has no link; ``agent_withheld``

@@ -47,3 +47,11 @@ def test_no_sentence_of_a_trace_names_anyone(verdict: Verdict, touch_class: str)
 )
 def test_a_length_of_time_is_told_by_its_two_largest_units(milliseconds: int, words: str) -> None:
     assert span(milliseconds) == words
+
+
+def test_a_click_beyond_a_limit_says_so_and_does_not_call_anyone_a_machine() -> None:
+    for traffic_class, words in (("capped", "click cap"), ("rate_limited", "too often within a minute"), ("declared_bot", "declared bot")):
+        touch = candidate("t1", "anna", NOON - DAY, "click", human=False, traffic_class=traffic_class)
+        said = why("bot", touch, NOON, TouchWindow("click", 48))
+        assert words in said
+        assert ("person's" in said) == (traffic_class == "declared_bot")

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.browser
 
 PAGES = {
     "affiliate": ["", "/links", "/conversions", "/earnings", "/programmes", "/account"],
-    "merchant": ["", "/programmes", "/stores", "/affiliates", "/coupons", "/orders", "/keys"],
+    "merchant": ["", "/programmes", "/stores", "/affiliates", "/coupons", "/orders", "/keys", "/conservation"],
     "finance": ["", "/payable", "/batches", "/batches/new", "/ledger"],
-    "analyst": ["", "/orders"],
+    "analyst": ["", "/orders", "/conservation"],
 }
 
 

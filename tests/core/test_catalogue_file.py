@@ -489,3 +489,37 @@ def test_a_store_belongs_to_one_programme():
         "stores: 'shop' is taken by programme two",
         "stores: 'shop' is taken by programme one",
     ]
+
+
+# --- caps ------------------------------------------------------------------------------------------------------------
+
+
+def with_caps(text: str) -> str:
+    """SMALL with these lines at the end of its programme."""
+    return SMALL.replace('hosts = ["north.example"]\n', f'hosts = ["north.example"]\n{text}\n')
+
+
+def test_caps_are_read_and_a_catalogue_without_them_has_none():
+    text = with_caps('daily_click_cap = 500\ntotal_click_cap = 20000\nfallback_url = "https://north.example/sold-out"')
+    programme = read_catalogue(text)[0].programmes[0]
+
+    assert (programme.daily_click_cap, programme.total_click_cap, programme.fallback_url) == (500, 20_000, "https://north.example/sold-out")
+    bare = read_catalogue(SMALL)[0].programmes[0]
+    assert (bare.daily_click_cap, bare.total_click_cap, bare.fallback_url) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("daily_click_cap = 0", "daily_click_cap: 0 is not between 1 and 1000000000; to let no click earn, disable the links instead"),
+        ("total_click_cap = 1000000001", "total_click_cap: 1000000001 is not between 1 and 1000000000"),
+        ('daily_click_cap = "5"', "daily_click_cap: '5' is not a whole number"),
+        ("daily_click_cap = 9\ntotal_click_cap = 8", "total_click_cap: 8 is less than the 9 of a single day"),
+        ('fallback_url = "https://evil.example/"', "fallback_url: leads to evil.example, which is not on the programme's hosts"),
+        ('fallback_url = "javascript:alert(1)"', "fallback_url: 'javascript:alert(1)' is not a URL"),
+    ],
+)
+def test_a_wrong_cap_says_what_is_wrong(line: str, fault: str):
+    faults = faults_in(with_caps(line))
+    assert len(faults) == 1
+    assert fault in faults[0]

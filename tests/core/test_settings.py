@@ -48,6 +48,14 @@ def test_variables_are_read_by_their_type():
     assert settings.tracker == "https://go.north.example"
 
 
+def test_a_redis_queue_leaves_the_spool_on_the_machine():
+    for url in ("redis://user:word@queue:6379/0", "rediss://queue"):
+        settings = read_settings({"FAIRSHARE_QUEUE_URL": url, "FAIRSHARE_DATA": "/srv/fairshare"})
+        assert settings.has_redis_queue
+        assert settings.spool == Path("/srv/fairshare/spool")
+    assert not read_settings({"FAIRSHARE_QUEUE_URL": "file:///srv/spool"}).has_redis_queue
+
+
 def test_an_option_wins_over_its_variable_and_none_does_not():
     settings = read_settings({"FAIRSHARE_TRACKER_PORT": "9000", "FAIRSHARE_PORTAL_PORT": "9001"}, tracker_port=9100, portal_port=None)
 
@@ -70,7 +78,7 @@ def test_every_wrong_setting_is_told_at_once():
         "FAIRSHARE_SPOOL_SINK_MS is not a setting",
         "FAIRSHARE_SPOOL_SYNC_MS='lots' is not a whole number",
         "FAIRSHARE_DURABILITY='maybe' is not one of strict, bounded",
-        "FAIRSHARE_QUEUE_URL=(hidden) does not begin with file:///",
+        "FAIRSHARE_QUEUE_URL=(hidden) does not begin with file:/// or redis:// or rediss://",
         "FAIRSHARE_SECRET=(hidden) is shorter than 32 characters",
         "FAIRSHARE_TRACKER_PORT='70000' is not between 1 and 65535",
     ]

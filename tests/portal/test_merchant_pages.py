@@ -28,6 +28,7 @@ PAGES = [
     "/merchant/stores",
     "/merchant/stores/till",
     "/merchant/keys",
+    "/merchant/conservation",
 ]
 
 

@@ -34,7 +34,7 @@ def test_the_merchants_people_see_every_touch_with_its_verdict(journey, who):
     assert "Order O-1 Credited One touch earned the whole order." in page
     assert "Click by Anna's Blog Older touch A later click earns, 2 hours after this one." in page
     assert "Click by Ben Deals Winner The last click before the order, 59 minutes earlier: it earns the whole credit." in page
-    assert "Not a person" in page
+    assert "Does not count" in page
     assert "link ben-north · found by visitor cookie" in page
 
 
@@ -42,7 +42,7 @@ def test_the_journey_is_told_in_time_and_ends_with_the_order(journey):
     page = words_of(journey.get("/orders/O-1", as_=MARTHA))
     places = [
         page.index(text)
-        for text in ("A later click earns", "by Anna's Blog Not a person", "it earns the whole credit", "The order was placed")
+        for text in ("A later click earns", "by Anna's Blog Does not count", "it earns the whole credit", "The order was placed")
     ]
 
     assert places == sorted(places)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, delete, insert, inspect, text, update
 from sqlalchemy.exc import IntegrityError
 
@@ -22,19 +23,20 @@ from store.books import Books, open_books
 from store.columns import COLUMNS
 from store.events import EventsStore, Query, connect_events
 from store.migrate import (
+    FOLDER,
     Migration,
     books_sql,
-    check_books,
     check_events,
     events_sql,
     migrate_books,
     migrate_events,
     read_migrations,
 )
+from store.versions import MIGRATIONS, check_books
 from tests.servers import postgres_database
 
 SETTINGS = Settings()
-HEAD = "0002"
+HEAD = "0004"
 ALL_COLUMNS = Query(
     "all_columns",
     "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() ORDER BY table, position",
@@ -85,8 +87,16 @@ def test_the_books_columns_checks_and_keys_are_those_the_code_knows(books: Books
             assert found.get_pk_constraint(table.name)["constrained_columns"] == [column.name for column in table.primary_key]
 
 
+def test_files_are_named_in_the_order_in_which_they_run() -> None:
+    """What is pending is told by the files' names, without Alembic; Alembic runs them by what they say inside."""
+    scripts = list(ScriptDirectory(FOLDER, version_locations=[MIGRATIONS]).walk_revisions())[::-1]
+
+    assert [Path(script.path).name for script in scripts] == sorted(path.name for path in MIGRATIONS.glob("*.py"))
+    assert [script.revision for script in scripts] == [Path(script.path).name.partition("_")[0] for script in scripts]
+
+
 def test_migrating_makes_the_books_once(empty_url: str) -> None:
-    assert migrate_books(empty_url) == ["0001_books", "0002_append_only"]
+    assert migrate_books(empty_url) == ["0001_books", "0002_append_only", "0003_spools", "0004_caps"]
     assert migrate_books(empty_url) == []
     with closing(open_books(empty_url)) as books:
         check_books(books)
@@ -103,7 +113,7 @@ def test_two_programs_may_migrate_at_once(empty_url: str) -> None:
         program.stdin.flush()
     answers = sorted(program.communicate(timeout=60)[0].strip() for program in programs)
 
-    assert answers == ["['0001_books', '0002_append_only']", "[]"]
+    assert answers == ["['0001_books', '0002_append_only', '0003_spools', '0004_caps']", "[]"]
 
 
 def test_a_failed_migration_leaves_nothing_behind(empty_url: str) -> None:
@@ -128,7 +138,7 @@ def test_newer_books_are_refused(books: Books, books_url: str) -> None:
     set_version(books, "0099")
 
     for use in (lambda: migrate_books(books_url), lambda: check_books(books), lambda: books_sql(books_url)):
-        with pytest.raises(StoreVersionError, match=r"^books are at version 0099, this program knows 0002: install a newer Fairshare$"):
+        with pytest.raises(StoreVersionError, match=r"^books are at version 0099, this program knows 0004: install a newer Fairshare$"):
             use()
 
 
@@ -136,13 +146,20 @@ def test_older_books_are_refused_until_they_are_migrated(sqlite_books: Books, sq
     with sqlite_books.writing() as connection:
         for name in connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
             connection.execute(text(f"DROP TRIGGER {name}"))
+        for made in (schema.spools, schema.leases):
+            made.drop(connection)
+        connection.execute(text("DROP INDEX ix_links_changed_version"))
+        for table in ("programmes", "links"):
+            for column in ("daily_click_cap", "total_click_cap", "fallback_url"):
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE links DROP COLUMN changed_version"))
     set_version(sqlite_books, "0001")
 
     with pytest.raises(StoreVersionError, match=rf"^the books are at version 0001, this program needs {HEAD}: run fairshare migrate$"):
         check_books(sqlite_books)
     assert "CREATE TRIGGER entries_no_update" in books_sql(sqlite_url)
-    assert "CREATE TABLE" not in books_sql(sqlite_url)
-    assert migrate_books(sqlite_url) == ["0002_append_only"]
+    assert "CREATE TABLE entries" not in books_sql(sqlite_url)
+    assert migrate_books(sqlite_url) == ["0002_append_only", "0003_spools", "0004_caps"]
     check_books(sqlite_books)
 
 

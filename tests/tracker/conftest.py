@@ -165,8 +165,7 @@ def with_front(catalogue_url: str, tmp_path: Path, clock: FakeClock, files: Faul
 
         @asynccontextmanager
         async def front() -> AsyncIterator[Front]:
-            entropy = random.Random(7).getrandbits
-            async with running(settings, "t0", clock, entropy, files) as tracker:
+            async with running(settings, "t0", clock, random.Random(7).randbytes, files) as tracker:
                 yield Front(tracker, settings)
 
         async def whole() -> Any:

@@ -1,10 +1,11 @@
-"""From a hit on a link to the answer and the touch: nothing but the request, the catalogue, a time and some entropy."""
+"""From a hit on a link to the answer and the touch: nothing but the request, the catalogue, a time and two new ids."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from core.clock import parse_instant
 from core.events import Touch, decode_event, encode_event
 from core.ids import event_id, is_event_id
 from tracker.answer import PIXEL, Answer
-from tracker.click import answer_click, answer_impression
+from tracker.click import answer_click, answer_impression, take_aim
 from tracker.hit import Hit, Proxies, read_hit
 from tracker.links import LinkTable
 from tracker.traffic import agent_flag
@@ -21,7 +22,7 @@ from tracker.traffic import agent_flag
 NOW = parse_instant("2026-11-21T12:00:00Z")
 CLICK, VISITOR = event_id(NOW, 1), event_id(NOW, 2)
 OLD_VISITOR = event_id(NOW - 86_400_000, 3)
-ENTROPY = 2 << 80 | 1
+IDS = (CLICK, VISITOR)
 
 
 Make = Callable[..., Hit]
@@ -29,7 +30,7 @@ Make = Callable[..., Hit]
 
 def click(hit: Hit, table: LinkTable) -> tuple[Answer, Touch]:
     code = hit.path.removeprefix("/c/")
-    return answer_click(hit, code, table.links.get(code), NOW, ENTROPY)
+    return answer_click(hit, code, take_aim(table.links.get(code), hit.pairs), NOW, IDS)
 
 
 def header(answer: Answer, name: str) -> str:
@@ -47,10 +48,7 @@ def test_a_click_is_sent_on_with_its_id_and_recorded(hit: Make, table: LinkTable
     assert answer.headers == [
         ("location", f"https://shop.north.example/spring?ref=x&foo=1&fsclick={CLICK}#top"),
         ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
         ("referrer-policy", "strict-origin-when-cross-origin"),
-        ("x-frame-options", "DENY"),
-        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
         ("content-length", "0"),
         ("set-cookie", f"__Secure-fsv={VISITOR}; Max-Age=34560000; Path=/; HttpOnly; SameSite=Lax; Secure"),
     ]
@@ -143,7 +141,7 @@ def test_without_consent_nothing_is_kept_that_names_a_person(
 
 def test_of_a_user_agent_that_must_not_be_kept_only_its_class_is(hit: Make, table: LinkTable):
     for denied, kept in ((hit("/c/spring?cons=0", user_agent="curl/8"), ("invalid_ua",)), (hit("/c/spring", user_agent="curl/8"), ())):
-        _, touch = answer_click(denied, "spring", table.links["spring"], NOW, ENTROPY, agent_flag)
+        _, touch = answer_click(denied, "spring", take_aim(table.links["spring"], denied.pairs), NOW, IDS, agent_flag)
         assert (touch.flags, touch.user_agent) == (kept, "" if kept else "curl/8")
 
 
@@ -241,7 +239,7 @@ def test_a_long_location_is_sent_whole_and_recorded_in_part(hit: Make, table: Li
 
 def test_an_impression_is_a_picture_and_a_touch(hit: Make, table: LinkTable):
     seen = hit("/i.gif?l=spring&sub1=banner", sec_fetch_dest="image", cookie=f"fsv={OLD_VISITOR}")
-    answer, touch = answer_impression(seen, "spring", table.links["spring"], NOW, ENTROPY)
+    answer, touch = answer_impression(seen, "spring", table.links["spring"], NOW, IDS)
 
     assert (answer.status, answer.body, header(answer, "cache-control")) == (200, PIXEL, "no-store")
     assert len(PIXEL) == 43
@@ -249,7 +247,7 @@ def test_an_impression_is_a_picture_and_a_touch(hit: Make, table: LinkTable):
 
 
 def test_an_impression_of_an_unknown_code_is_an_orphan_behind_the_same_picture(hit: Make, table: LinkTable):
-    answer, touch = answer_impression(hit("/i.gif?l=nowhere"), "nowhere", None, NOW, ENTROPY)
+    answer, touch = answer_impression(hit("/i.gif?l=nowhere"), "nowhere", None, NOW, IDS)
     assert (answer.status, answer.body, touch.tenant_id, touch.link_code) == (200, PIXEL, "", "nowhere")
 
 
@@ -258,13 +256,13 @@ def test_an_impression_of_an_unknown_code_is_an_orphan_behind_the_same_picture(h
 anything = st.text(max_size=300)
 
 
-@given(query=anything, agent=anything, cookie=anything, referrer=anything, entropy=st.integers(0, (1 << 160) - 1))
+@given(query=anything, agent=anything, cookie=anything, referrer=anything)
 def test_whatever_is_sent_the_visitor_reaches_the_shop_and_the_touch_can_be_recorded(
-    whole_table: LinkTable, query: str, agent: str, cookie: str, referrer: str, entropy: int
+    whole_table: LinkTable, query: str, agent: str, cookie: str, referrer: str
 ):
     headers = [("user-agent", agent), ("cookie", cookie), ("referer", referrer)]
     hit = read_hit("GET", "/c/spring", query, headers, "203.0.113.9", "https", Proxies(()))
-    answer, touch = answer_click(hit, "spring", whole_table.links["spring"], NOW, entropy)
+    answer, touch = answer_click(hit, "spring", take_aim(whole_table.links["spring"], hit.pairs), NOW, IDS)
 
     sent = header(answer, "location")
     assert re.match(r"https://([a-z0-9.-]+\.)?north\.example/", sent), sent
@@ -272,3 +270,51 @@ def test_whatever_is_sent_the_visitor_reaches_the_shop_and_the_touch_can_be_reco
     assert sent.count(f"fsclick={touch.event_id}") == 1
     assert is_event_id(touch.event_id)
     assert decode_event(encode_event(touch)) == touch
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def limited(by: str) -> Any:
+    """A limit that everything is beyond, and that remembers what it was asked."""
+
+    def limit(*asked: Any) -> tuple[str, ...]:
+        limit.asked = asked  # type: ignore[attr-defined]
+        return (by,)
+
+    return limit
+
+
+def test_a_capped_click_is_recorded_and_leads_to_the_fallback_with_everything_it_brought(hit: Make, table: LinkTable):
+    link = msgspec.structs.replace(table.links["spring"], fallback_url="https://shop.north.example/sold-out?a=1")
+    asked = hit("/c/spring?sub1=x&foo=1&url=https%3A%2F%2Fnorth.example%2Fdeep")
+    answer, touch = answer_click(asked, "spring", take_aim(link, asked.pairs), NOW, IDS, limit=limited("capped"))
+    assert header(answer, "location") == f"https://shop.north.example/sold-out?a=1&foo=1&fsclick={CLICK}"
+    assert (touch.flags, touch.subs, touch.affiliate_id) == (("capped",), ("x",), "anna")
+    assert touch.destination == "https://shop.north.example/sold-out?a=1&foo=1"
+
+
+def test_a_capped_link_without_a_fallback_leads_to_the_programmes_landing_page(hit: Make, table: LinkTable):
+    answer, _ = answer_click(hit("/c/spring"), "spring", take_aim(table.links["spring"], ()), NOW, IDS, limit=limited("capped"))
+    assert header(answer, "location") == f"https://shop.north.example/?fsclick={CLICK}"
+
+
+def test_a_click_beyond_a_rate_is_flagged_and_goes_where_it_wants_to(hit: Make, table: LinkTable):
+    answer, touch = answer_click(hit("/c/spring"), "spring", take_aim(table.links["spring"], ()), NOW, IDS, limit=limited("rate_limited"))
+    assert header(answer, "location") == f"https://shop.north.example/spring?ref=x&fsclick={CLICK}#top"
+    assert touch.flags == ("rate_limited",)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_person"), [({}, True), ({"sec_purpose": "prefetch"}, False), ({"sec_fetch_dest": "iframe"}, False)]
+)
+def test_a_limit_hears_whether_it_may_be_a_person(hit: Make, table: LinkTable, headers: dict[str, str], is_person: bool):
+    limit = limited("capped")
+    answer_click(hit("/c/spring", **headers), "spring", take_aim(table.links["spring"], ()), NOW, IDS, limit=limit)
+    assert limit.asked == (table.links["spring"], "203.0.113.9", NOW, is_person)
+
+
+def test_an_unknown_code_has_no_limits(hit: Make):
+    limit = limited("capped")
+    assert answer_click(hit("/c/nowhere"), "nowhere", take_aim(None, ()), NOW, IDS, limit=limit)[1].flags == ()
+    assert not hasattr(limit, "asked")

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.clock import DAY, SECOND, parse_instant
+from core.clock import DAY, HOUR, SECOND, parse_instant
 from core.errors import Unavailable
 from core.events import Event, Lead, Line, Order, Refund, Touch, encode_event
 from core.settings import Settings
 from store.events import EventsStore, Query
 from tests.fakes import NOON, FakeClock
-from tracker.drain import Drain, DrainReport, run_drain
-from tracker.manifest import read_cursor, read_manifest
+from tracker.drain import BACKLOG_BYTES, Drain, DrainReport, pause_ms, run_drain
+from tracker.files import SystemFiles
+from tracker.manifest import Cursor, read_cursor, read_manifest, write_cursor
 from tracker.spool import frame, own_folder
 
 TOUCHES = Query("touch_ids", "SELECT touch_id FROM touches ORDER BY touch_id")
@@ -67,13 +68,29 @@ class Store:
         self.after(number)
 
 
+class Unsynced(SystemFiles):
+    """Files of a test that never loses power, only its process."""
+
+    def sync(self, file: int) -> None:
+        pass
+
+    def sync_path(self, path: Path) -> None:
+        pass
+
+
 class Memory:
-    """A store in memory that drops repeated tokens, as the real one does, and holds a retry to the same bytes."""
+    """A store in memory that drops repeated tokens, as the real one does, holds a retry to the same bytes, and every reader
+    to its belief: what becomes visible now was not stored before what is visible already."""
 
     def __init__(self) -> None:
         self.blocks: dict[str, tuple[str, bytes]] = {}
+        self.stored_at = 0.0
 
     def insert_json(self, table: str, lines: bytes, token: str) -> None:
+        if token not in self.blocks:
+            stored_at = msgspec.json.decode(lines.partition(b"\n")[0])["stored_at"]
+            assert stored_at >= self.stored_at, "a reader has passed this stored_at already"
+            self.stored_at = stored_at
         assert self.blocks.setdefault(token, (table, lines)) == (table, lines), "the same token with other bytes loses rows"
 
     def rows(self) -> list[tuple[str, str]]:
@@ -127,6 +144,16 @@ def drain(where: Settings, events: EventsStore, clock: FakeClock) -> Iterator[Dr
         yield drain
 
 
+@contextmanager
+def held(spool: Spool) -> Iterator[None]:
+    """Its tracker lives."""
+    lock = own_folder(spool.folder)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def ids(events: EventsStore) -> list[str]:
     return [touch_id for (touch_id,) in events.select(TOUCHES)]
 
@@ -151,7 +178,12 @@ def test_events_arrive_in_their_tables(spool: Spool, drain: Drain, events: Event
     report = drain.step()
 
     assert report == DrainReport(
-        records=4, stored={"touches": 1, "identity_links": 4, "leads": 1, "orders": 1, "refunds": 1}, bad=0, torn=0, pending_bytes=0
+        records=4,
+        stored={"touches": 1, "identity_links": 4, "leads": 1, "orders": 1, "refunds": 1},
+        bad=0,
+        torn=0,
+        pending_bytes=0,
+        blocks=5,
     )
     assert ids(events) == ["T0001"]
     assert events.select(ORDERS) == [("N-1", "O0001")]
@@ -340,11 +372,217 @@ def test_there_is_only_one_drain(where: Settings, spool: Spool, drain: Drain, ev
     drain_all(where, events, clock)
 
 
+# --- one range ahead -------------------------------------------------------------------------------------------------
+
+
+def all_at_once(where: Settings, events: Any, clock: FakeClock, limit: int) -> None:
+    """One process that drains a backlog, always preparing one range ahead."""
+    with Drain(where, events, clock, backlog_bytes=0) as drain:
+        while drain.step(limit).records:
+            pass
+
+
+def test_the_next_range_is_prepared_while_the_store_inserts_one(where: Settings, spool: Spool) -> None:
+    spool.write(*(click(number) for number in range(6)))
+    prepared = threading.Semaphore(0)
+
+    class Clock(FakeClock):
+        def __call__(self) -> int:
+            prepared.release()
+            return super().__call__()
+
+    store = Store(Memory())
+    seen: list[bool] = []
+
+    def wait_for_it(number: int) -> None:
+        while prepared.acquire(timeout=0.05):
+            pass  # whoever asked the time before the insert began, and for the cursor
+        seen.append(drain._ahead is not None and drain._ahead.manifest.done())
+
+    store.before = wait_for_it
+    with Drain(where, store, Clock(), backlog_bytes=1) as drain:
+        while drain.step(2).pending_bytes:
+            pass
+
+    assert seen == [True, True, False], "nothing comes after the last"
+    assert len(store.inserts) == 3
+
+
+def test_what_was_prepared_ahead_becomes_the_same_rows_in_the_same_order(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    other = Spool(where.spool, "t1")
+    spool.write(*(click(number) for number in range(7)))
+    spool.write(click(7), segment=SECOND_SEGMENT)
+    other.write(*(click(number) for number in range(10, 13)))
+    memory = Memory()
+
+    all_at_once(where, memory, clock, limit=2)
+
+    assert memory.column("touches", "touch_id") == [f"T{number:04d}" for number in (*range(8), 10, 11, 12)]
+    assert len(memory.blocks) == 4 + 1 + 2
+    assert memory.stored_at == (NOON + 6) / 1000, "nothing was prepared twice"
+
+
+def until_prepared(drain: Drain) -> None:
+    while drain._ahead is None or not drain._ahead.manifest.done():
+        time.sleep(0.001)
+
+
+def test_after_a_failure_what_was_prepared_ahead_is_prepared_again(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    spool.write(*(click(number) for number in range(4)))
+    memory = Memory()
+    store = Store(memory)
+    with Drain(where, store, clock, backlog_bytes=0) as drain:
+
+        def down_at_first(number: int) -> None:
+            if number == 0:
+                until_prepared(drain)
+                down(number)
+
+        store.before = down_at_first
+        with pytest.raises(Unavailable):
+            drain.step(2)
+        clock.advance(5 * SECOND)
+        drain.step(2)
+        drain.step(2)
+
+    assert store.inserts[0] == store.inserts[1], "what was written down is sent as it was"
+    assert memory.column("touches", "stored_at") == [NOON / 1000] * 2 + [NOON / 1000 + 5] * 2
+
+
+def test_a_tracker_that_brings_later_rows_with_it_makes_what_was_prepared_too_old(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    spool.write(*(click(number) for number in range(4)))
+    memory = Memory()
+    with Drain(where, memory, clock, backlog_bytes=0) as drain:
+        drain.step(2)
+        moved_in = Spool(where.spool, "t9")
+        write_cursor(moved_in.folder, Cursor(stored_at=NOON + HOUR))
+        drain.step(2)
+
+    assert memory.column("touches", "stored_at") == [NOON / 1000] * 2 + [(NOON + HOUR + 1) / 1000] * 2
+
+
+def test_what_the_tracker_cut_off_after_it_was_prepared_is_not_stored(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    path = spool.write(*(click(number) for number in range(4)))
+    size = path.stat().st_size
+    memory = Memory()
+    store = Store(memory)
+    with held(spool), Drain(where, store, clock, backlog_bytes=0) as drain:
+
+        def cut_off(number: int) -> None:
+            """Its disk refused the last sync, so that nobody was promised the last two."""
+            if number == 0:
+                until_prepared(drain)
+                os.truncate(path, size // 2)
+
+        store.before = cut_off
+        drain.step(2)
+        with pytest.raises(Unavailable, match="lost its last"):
+            drain.step(2)
+        assert drain.step(2) == DrainReport()
+
+    assert memory.column("touches", "touch_id") == ["T0000", "T0001"]
+
+
+def test_the_torn_tail_of_a_tracker_that_is_gone_takes_no_turns(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    spool.write(*(click(number) for number in range(6)))
+    Spool(where.spool, "t1").write(click(9), b"torn")
+    with Drain(where, Memory(), clock, backlog_bytes=0) as drain:
+        drain.step(2)
+        drain.step(2)
+
+        assert drain._ahead is not None
+        assert drain._ahead.folder == spool.folder
+
+
+def test_a_long_backlog_of_one_tracker_lets_the_others_have_their_turns(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    spool.write(*(click(number) for number in range(20)))
+    other = Spool(where.spool, "a0")
+    store = Store(Memory())
+    store.before = lambda number: other.write(click(100 + number)) and None
+    with Drain(where, store, clock, backlog_bytes=0) as drain:
+        for _ in range(8):
+            drain.step(2)
+
+    turns = [token.split(":")[0] for _, _, token in store.inserts]
+    assert min(turns[:8].count("t0"), turns[:8].count("a0")) >= 3, turns
+
+
+def test_the_loop_waits_as_long_as_parts_worth_having_need() -> None:
+    def pause(records: int, cycle_ms: float, worked_ms: float = 0, blocks: int = 1, pending_bytes: int = 0) -> float:
+        return pause_ms(DrainReport(records=records, blocks=blocks, pending_bytes=pending_bytes), cycle_ms, worked_ms)
+
+    assert pause(0, 200, 1, blocks=0) == 199, "nothing came: look again soon"
+    assert pause(50, 250, 20) == 180, "a quiet day: what came is seen at once"
+    assert pause(50, 250, blocks=8) == 400, "many trackers: at most 20 parts a second"
+    assert pause(50, 250, blocks=100) == 600
+    assert pause(3_000, 600, 100) == 500, "5,000 a second: 3,000 rows a part"
+    assert pause(2_000, 200) == 400, "10,000 a second: 4,000 rows a part"
+    assert pause(8_000, 200, 150) == 50
+    assert pause(8_000, 200, 150, blocks=2) == 50
+    assert pause(3_000, 600, 700) == 0, "a slow store gathers by itself"
+    assert pause(20_000, 200, pending_bytes=BACKLOG_BYTES) == 0, "a backlog: go on"
+    assert pause(0, 200, blocks=0, pending_bytes=BACKLOG_BYTES) == 200, "a giant line, still being written"
+
+
 # --- the store is down -----------------------------------------------------------------------------------------------
 
 
 def down(number: int) -> None:
     raise Unavailable("the events store cannot be reached: Connection refused")
+
+
+class Stop(threading.Event):
+    """Time passes where the loop waits, and only there; ``meanwhile`` says what happens then, and when to stop."""
+
+    def __init__(self, clock: FakeClock, meanwhile: Callable[[float], bool]) -> None:
+        super().__init__()
+        self.clock = clock
+        self.meanwhile = meanwhile
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.clock.advance(int(timeout * 1000) or 1)
+        if self.meanwhile(timeout):
+            self.set()
+        return self.is_set()
+
+
+def test_after_a_minute_without_the_store_everything_is_stored_once(
+    where: Settings, spool: Spool, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = Memory()
+    store = Store(memory)
+    back_at = NOON + 70 * SECOND
+    attempts, longest, written = 0, 0.0, 0
+
+    def down_for_a_minute(number: int) -> None:
+        nonlocal attempts
+        if NOON + 10 * SECOND < clock.at < back_at:
+            attempts += 1
+            down(number)
+
+    def clicks_come_in(waited_s: float) -> bool:
+        """Fifty a second, through all of it."""
+        nonlocal longest, written
+        longest = max(longest, waited_s)
+        due = (clock.at - NOON) // 20
+        spool.write(*(click(number, NOON + number * 20) for number in range(written, due)))
+        written = due
+        return clock.at > back_at + 10 * SECOND
+
+    store.before = down_for_a_minute
+    run_drain(Drain(where, store, clock, Unsynced()), Stop(clock, clicks_come_in))
+    drain_all(where, memory, clock)
+
+    touches = memory.column("touches", "touch_id")
+    assert touches == sorted(f"T{number:04d}" for number in range(written))
+    assert written > 70 * 50
+    assert 10 < attempts < 25, "ever more slowly, up to five seconds"
+    assert longest == 5.0
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "draining stopped, nothing is lost",
+        f"draining goes on after {attempts} failed attempts",
+    ]
 
 
 def test_while_the_store_is_down_nothing_moves_and_then_everything_does(
@@ -611,27 +849,33 @@ def test_the_real_store_blames_rows_with_codes_that_the_drain_knows(any_events: 
 def test_a_line_that_is_still_being_written_is_waited_for(spool: Spool, drain: Drain, events: EventsStore) -> None:
     record = frame(encode_event(click(2)))
     spool.write(click(1), record[:30])
-    lock = own_folder(spool.folder)
-    try:
-        assert drain.step() == DrainReport(records=1, stored={"touches": 1}, pending_bytes=30)
+    with held(spool):
+        assert drain.step() == DrainReport(records=1, stored={"touches": 1}, pending_bytes=30, blocks=1)
         assert drain.step() == DrainReport(pending_bytes=30)
 
         spool.write(record[30:])
         assert drain.step().records == 1
-    finally:
-        os.close(lock)
     assert ids(events) == ["T0001", "T0002"]
 
 
-def test_a_torn_tail_is_counted_when_a_newer_segment_exists_and_is_not_bad(spool: Spool, drain: Drain, events: EventsStore) -> None:
+def test_a_torn_tail_is_counted_once_its_tracker_is_gone_and_is_not_bad(spool: Spool, drain: Drain, events: EventsStore) -> None:
     spool.write(click(1), frame(encode_event(click(2)))[:30])
 
-    assert drain.step() == DrainReport(records=1, stored={"touches": 1}, pending_bytes=0), "its tracker is gone: nothing is pending"
+    assert drain.step() == DrainReport(records=1, stored={"touches": 1}, torn=1, pending_bytes=0, blocks=1), "nobody will complete it"
 
     spool.write(click(3), segment=SECOND_SEGMENT)
-    assert drain.step() == DrainReport(records=1, stored={"touches": 1}, torn=1)
+    assert drain.step() == DrainReport(records=1, stored={"touches": 1}, blocks=1)
     assert ids(events) == ["T0001", "T0003"]
     assert events.select(BAD) == []
+
+
+def test_a_torn_tail_is_counted_when_a_newer_segment_exists(spool: Spool, drain: Drain) -> None:
+    spool.write(click(1), frame(encode_event(click(2)))[:30])
+    with held(spool):
+        assert drain.step() == DrainReport(records=1, stored={"touches": 1}, pending_bytes=30, blocks=1)
+
+        spool.write(click(3), segment=SECOND_SEGMENT)
+        assert drain.step() == DrainReport(records=1, stored={"touches": 1}, torn=1, blocks=1)
 
 
 def test_a_segment_that_lost_its_end_in_a_power_cut_is_left_behind(spool: Spool, drain: Drain, events: EventsStore) -> None:
@@ -648,26 +892,111 @@ def test_a_segment_that_lost_its_end_in_a_power_cut_is_left_behind(spool: Spool,
 def test_segments_are_kept_for_days_after_they_were_stored_and_then_deleted(
     where: Settings, spool: Spool, drain: Drain, events: EventsStore, clock: FakeClock
 ) -> None:
-    old = spool.write(click(1))
-    drain.step()
-    clock.advance(30 * DAY)
-    drain.step()
-    assert old.exists(), "the newest segment may still grow"
+    with held(spool):
+        old = spool.write(click(1))
+        drain.step()
+        clock.advance(30 * DAY)
+        drain.step()
+        assert old.exists(), "the newest segment may still grow"
 
-    new = spool.write(click(2), segment=SECOND_SEGMENT)
+        new = spool.write(click(2), segment=SECOND_SEGMENT)
+        drain.step()
+        clock.advance(7 * DAY - 1)
+        drain.step()
+        assert old.exists()
+
+        clock.advance(1)
+        drain.step()
+        assert (old.exists(), new.exists()) == (False, True)
+        assert read_cursor(spool.folder).segment == SECOND_SEGMENT
+        assert read_cursor(spool.folder).passed == {}
+        drain.close()
+        spool.write(click(3), segment=SECOND_SEGMENT)
+        drain_all(where, events, clock)
+    assert ids(events) == ["T0001", "T0002", "T0003"]
+
+
+def test_the_last_segment_of_a_tracker_that_never_comes_back_is_kept_for_days_too(
+    spool: Spool, drain: Drain, events: EventsStore, clock: FakeClock
+) -> None:
+    path = spool.write(click(1), click(2))
     drain.step()
     clock.advance(7 * DAY - 1)
     drain.step()
-    assert old.exists()
+    assert path.exists()
 
     clock.advance(1)
     drain.step()
-    assert (old.exists(), new.exists()) == (False, True)
-    assert read_cursor(spool.folder).segment == SECOND_SEGMENT
-    drain.close()
-    spool.write(click(3), segment=SECOND_SEGMENT)
-    drain_all(where, events, clock)
+    assert not path.exists()
+    cursor = read_cursor(spool.folder)
+    assert (cursor.segment, cursor.offset, cursor.passed, cursor.stored_at) == ("", 0, {}, NOON)
+    assert NOON < cursor.complete_from <= NOON + HOUR
+    assert drain.step() == DrainReport()
+
+    spool.write(click(3), segment="00000000000000000000.log")  # it came back after all, its clock set back
+    assert drain.step().records == 1
     assert ids(events) == ["T0001", "T0002", "T0003"]
+
+
+def test_the_last_segment_stays_while_its_tracker_lives(spool: Spool, drain: Drain, clock: FakeClock) -> None:
+    path = spool.write(click(1))
+    with held(spool):
+        for _ in range(3):
+            drain.step()
+            clock.advance(30 * DAY)
+        assert read_cursor(spool.folder).passed == {}
+    drain.step()
+    assert list(read_cursor(spool.folder).passed) == [FIRST]
+
+    clock.advance(8 * DAY)
+    with held(spool):
+        drain.step()
+        assert path.exists(), "its tracker came back, and looks at it to choose its first sequence"
+    drain.step()
+    assert not path.exists()
+
+
+def test_the_last_segment_stays_while_any_of_it_is_not_stored(where: Settings, spool: Spool, clock: FakeClock) -> None:
+    path = spool.write(click(1), click(2))
+    memory = Memory()
+    with Drain(where, memory, clock) as drain:
+        drain.step(1)
+        assert read_cursor(spool.folder).passed == {}
+        clock.advance(30 * DAY)
+        drain.step(1)
+        assert list(read_cursor(spool.folder).passed) == [FIRST]
+        clock.advance(7 * DAY - 1)
+        drain.step(1)
+        assert path.exists()
+
+
+@pytest.mark.parametrize("dies_at", ["remove", "write_cursor"])
+def test_a_crash_while_the_last_segment_is_deleted_is_made_good(where: Settings, spool: Spool, clock: FakeClock, dies_at: str) -> None:
+    class Dies(SystemFiles):
+        def remove(self, path: Path) -> None:
+            if dies_at == "remove" and path.suffix == ".log":
+                raise PowerCut
+            super().remove(path)
+
+        def rename(self, path: Path, new_path: Path) -> None:
+            if dies_at == "write_cursor" and not (spool.folder / FIRST).exists():
+                raise PowerCut
+            super().rename(path, new_path)
+
+    spool.write(click(1))
+    memory = Memory()
+    drain_all(where, memory, clock)
+    clock.advance(8 * DAY)
+    with Drain(where, memory, clock, Dies()) as drain, pytest.raises(PowerCut):
+        drain.step()
+    assert read_cursor(spool.folder).complete_from > NOON, "said before anything is gone"
+
+    drain_all(where, memory, clock)
+    assert list(spool.folder.glob("*.log")) == []
+    assert read_cursor(spool.folder).segment == ""
+    spool.write(click(2), segment=SECOND_SEGMENT)
+    drain_all(where, memory, clock)
+    assert memory.column("touches", "touch_id") == ["T0001", "T0002"]
 
 
 def test_segments_that_the_store_never_saw_are_never_deleted(where: Settings, spool: Spool, events: EventsStore, clock: FakeClock) -> None:
@@ -731,8 +1060,10 @@ def test_any_split_into_steps_and_crashes_stores_the_same_rows(stream: list[tupl
                 if split and data.draw(st.booleans(), "step"):
                     store = Store(memory)
                     store.after = cut(data.draw(st.integers(0, 6), "crash after insert"))
-                    with Drain(where, store, clock) as drain, suppress(PowerCut):
-                        drain.step(data.draw(st.integers(1, 4), "limit"))
+                    ahead_from = data.draw(st.sampled_from([0, 500, BACKLOG_BYTES]), "look ahead from")
+                    with Drain(where, store, clock, Unsynced(), ahead_from) as drain, suppress(PowerCut):
+                        for _ in range(data.draw(st.integers(1, 3), "steps")):
+                            drain.step(data.draw(st.integers(1, 4), "limit"))
                     clock.advance(data.draw(st.integers(-100, 100), "pause"))
             drain_all(where, memory, clock)
         return memory.rows()

@@ -2,15 +2,21 @@
 
 import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from core.catalogue import Affiliate, ApiKey, Link, Programme, Tenant
+from core.events import CHANNELS
 from core.identity import tenant_key
 from store.books import Books, open_books
 from store.catalogue import put, remove
-from tracker.links import EMPTY, build_table
+from store.links import stream_links
+from tracker.links import EMPTY, ENTRIES_KEPT, Cap, build_table
 from tracker.watch import Watch, read_table
 
 SECRET = b"installation secret"
@@ -63,7 +69,7 @@ def test_a_change_brings_a_new_table_that_shares_what_stayed(filled: Books):
 
     assert set(after.links) == {"spring", "autumn"}
     assert set(before.links) == {"spring"}, "a request in flight keeps the table it began with"
-    assert after.links["spring"] is before.links["spring"]
+    assert after.links["spring"] == before.links["spring"]
     assert after.version > before.version
 
 
@@ -95,7 +101,7 @@ def test_a_removed_key_opens_no_door(filled: Books):
 
 def test_a_link_whose_programme_is_not_read_yet_waits_for_the_next_look():
     row = ("early", "north", "later", "anna", "https://north.example/", "web", False)
-    assert build_table(1, [NORTH], [MAIN], [row], {}, SECRET).links == {}
+    assert build_table(1, [NORTH], [MAIN], [row], {}, SECRET).links.get("early") is None
 
 
 def test_the_watch_follows_the_books_and_outlives_them(sqlite_url: str):
@@ -132,19 +138,102 @@ def test_books_that_were_never_readable_leave_an_empty_table(tmp_path: Path):
     assert (watch.is_loaded, watch.failures) == (False, 1)
 
 
-def test_a_million_links_fit_400_megabytes():
+def many(count: int) -> Iterator[tuple[object, ...]]:
+    for number in range(count):
+        url = f"https://north.example/products/category/{number}"
+        yield (f"code-{number:07d}", "north", "main", f"affiliate-{number % 1000}", url, "web", False, None, None, "")
+
+
+def test_a_million_links_fit_150_megabytes():
     count = 50_000
-    rows = (
-        (f"code-{number:07d}", "north", "main", f"a{number % 1000}", f"https://north.example/p/{number}", "web", False)
-        for number in range(count)
-    )
     tracemalloc.start()
-    table = build_table(1, [NORTH], [MAIN], rows, {}, SECRET)
+    table = build_table(1, [NORTH], [MAIN], many(count), {}, SECRET)
     first, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
     assert len(table.links) == count
-    assert max(first, peak) / count < 400, f"{peak / count:.0f} bytes for each link"
+    # Of which buckets that are hardly filled yet take 50 bytes a link; with a million they take 13.
+    assert max(first, peak) / count < 250, f"{peak / count:.0f} bytes for each link"
+
+
+def test_a_change_among_many_costs_little_memory_and_shares_the_rest():
+    before = build_table(1, [NORTH], [MAIN], many(50_000), {}, SECRET)
+    tracemalloc.start()
+    after = build_table(2, [NORTH], [MAIN], [("code-0000007", "north", "main", "ben", "https://x/", "app", True)], {}, SECRET, before)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 100_000
+    assert sum(one is other for one, other in zip(before.links.shelves, after.links.shelves, strict=True)) == 511
+    assert (after.links["code-0000007"].affiliate_id, before.links["code-0000007"].affiliate_id) == ("ben", "affiliate-7")
+    assert len(after.links) == len(before.links) == 50_000
+
+
+def test_entries_at_hand_are_bounded():
+    table = build_table(1, [NORTH], [MAIN], many(ENTRIES_KEPT * 3), {}, SECRET)
+    entries = {code: table.links[code] for code in table.links}
+    assert len(table.links._entries) <= ENTRIES_KEPT
+    assert all(entry.code == code for code, entry in entries.items())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "aa", "a-a", "b", "code-1", "code-11"]),
+            st.sampled_from(["anna", "ben"]),
+            st.sampled_from(["https://x/", "", "https://x/?a=\u00e9{click_id}", "https://x/\tb", "https://x/\nb"]),
+            st.sampled_from(CHANNELS),
+            st.booleans(),
+            st.one_of(st.none(), st.integers(1, 10**9)),
+            st.one_of(st.none(), st.integers(1, 10**9)),
+            st.sampled_from(["", "https://y/"]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(1, 12),
+)
+def test_whatever_the_changes_a_table_holds_what_a_dictionary_would(rows: list[tuple[str, ...]], cut: int):
+    whole = [(code, "north", "main", *rest) for code, *rest in rows]
+    base = build_table(1, [NORTH], [MAIN], {row[0]: row for row in whole[:cut]}.values(), {}, SECRET)
+    table = build_table(2, [NORTH], [MAIN], whole[cut:], {}, SECRET, base)
+
+    expected = {row[0]: row for row in whole}
+    assert set(table.links) == set(expected)
+    assert len(table.links) == len(expected)
+    for code, (_, _, _, affiliate, url, channel, disabled, daily, total, fallback) in expected.items():
+        link = table.links[code]
+        wanted = url if "\t" not in url and "\n" not in url else ""
+        assert (link.affiliate_id, link.destination, link.channel, link.disabled) == (affiliate, wanted, channel, disabled)
+        assert link.fallback_url == (fallback or MAIN.landing_url)
+        assert link.caps == ((Cap(f"link {code}", daily, total),) if daily or total else ())
+
+
+@pytest.mark.parametrize("code", ["", "\n", "\t", "spring\tnorth", "spring\nspring", "Spring", "\ud800", "sprin", "pring", "x" * 9_000])
+def test_a_code_that_no_link_has_finds_none(filled: Books, code: str):
+    table = read_table(filled, SECRET)
+    assert table.links.get(code) is None
+    assert code not in table.links
+
+
+def test_only_what_changed_is_read_again(filled: Books, monkeypatch: pytest.MonkeyPatch):
+    before, seen = read_table(filled, SECRET), []
+
+    def counted(connection: Connection, after: int | None = None) -> Iterator[tuple[object, ...]]:
+        for row in stream_links(connection, after):
+            seen.append(row[0])
+            yield row
+
+    monkeypatch.setattr("tracker.watch.stream_links", counted)
+    add(filled, Link("autumn", "north", "main", "anna", "https://north.example/autumn", daily_click_cap=9))
+    after = read_table(filled, SECRET, before)
+    assert seen == ["autumn"]
+    assert after.links["autumn"].caps == (Cap("link autumn", 9, None),)
+    add(filled, Programme("north", "main", "Main", "https://north.example/", total_click_cap=5))
+    last = read_table(filled, SECRET, after)
+    assert seen == ["autumn"], "a programme's change reads no link"
+    assert last.links["spring"].caps == (Cap("programme north main", None, 5),)
 
 
 def _wait_until(condition: object, patience_s: float = 10.0) -> None:

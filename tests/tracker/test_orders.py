@@ -507,3 +507,22 @@ def test_with_books_that_were_never_readable_nobody_is_sent_astray(with_front: R
         return [(await front.ask(target)).status for target in ("/c/spring", "/i.gif?l=spring", "/sale.gif?tenant=north", "/health")]
 
     assert with_front(scenario, books_url=f"sqlite:///{tmp_path}/missing/books.sqlite") == [503] * 4
+
+
+# --- rate limit ------------------------------------------------------------------------------------------------------
+
+
+def test_beyond_the_rate_of_a_minute_nothing_is_recorded_and_the_sender_hears_when_to_come_back(with_front: Callable[..., Any], clock: Any):
+    async def scenario(front: Any) -> None:
+        clock.advance(-clock() % 60_000 + 20_000)
+        for number in (1, 2):
+            assert (await front.post("/v1/orders", SMALL | {"order_id": f"r-{number}"}))[0] == 200
+        answer = await front.ask("/v1/orders", "POST", SMALL | {"order_id": "r-3"}, authorization="Bearer key-of-north")
+        assert (answer.status, dict(answer.headers)["retry-after"]) == (429, "40")
+        assert b'"rate_limited"' in answer.body
+        assert len(front.records()) == 2
+        clock.advance(40_000)
+        assert (await front.post("/v1/orders", SMALL | {"order_id": "r-3"}))[0] == 200
+        assert len(front.records()) == 3
+
+    with_front(scenario, conversions_a_minute=2)

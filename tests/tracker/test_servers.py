@@ -30,6 +30,7 @@ from tracker.app import running
 from tracker.asgi import AsgiTracker
 from tracker.rsgi import RsgiTracker
 from tracker.spool import read_records, segments
+from tracker.wire import WireTracker
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "a-secret-of-the-test-installation!"
@@ -147,7 +148,7 @@ def essence(raw: bytes) -> tuple[bytes, list[bytes], bytes]:
 async def answers_through(kind: str, settings: Settings) -> tuple[dict[str, Any], list[Any]]:
     """Every request of the table through one adapter, each clock and each drop of chance the same."""
     port = free_port()
-    async with running(settings, "t0", FakeClock(), random.Random(7).getrandbits) as tracker:
+    async with running(settings, "t0", FakeClock(), random.Random(7).randbytes) as tracker:
         if kind == "rsgi":
             granian = Server(
                 RsgiTracker(tracker.edge, tracker.proxies),
@@ -158,6 +159,10 @@ async def answers_through(kind: str, settings: Settings) -> tuple[dict[str, Any]
                 log_enabled=False,
             )
             serving, stop = asyncio.create_task(granian.serve()), granian.stop
+        elif kind == "wire":
+            wire = WireTracker(tracker.edge, tracker.proxies)
+            await wire.listen("127.0.0.1", port, backlog=128)
+            serving, stop = asyncio.create_task(asyncio.Event().wait()), None
         else:
             app = AsgiTracker(tracker.edge, tracker.proxies)
             config = uvicorn.Config(app, port=port, lifespan="off", proxy_headers=False, log_level="error", timeout_graceful_shutdown=1)
@@ -165,8 +170,12 @@ async def answers_through(kind: str, settings: Settings) -> tuple[dict[str, Any]
             serving, stop = asyncio.create_task(server.serve()), lambda: setattr(server, "should_exit", True)
         await asyncio.to_thread(wait_for_port, port)
         answers = {name: essence(await asyncio.to_thread(exchange, port, request)) for name, request in REQUESTS.items()}
-        stop()
-        await asyncio.wait_for(serving, 10)
+        if stop is None:
+            serving.cancel()
+            await wire.close(1.0)
+        else:
+            stop()
+            await asyncio.wait_for(serving, 10)
     return answers, spooled(settings.data)
 
 
@@ -183,17 +192,19 @@ def wait_for_port(port: int, patience_s: float = 20.0) -> None:
 
 def test_both_adapters_give_the_same_bytes_and_record_the_same_events(catalogue_url: str, tmp_path: Path):
     found = {}
-    for kind in ("rsgi", "asgi"):
+    for kind in ("rsgi", "asgi", "wire"):
         data = tmp_path / kind
         data.mkdir()
         books = data / "books.sqlite"
         books.write_bytes(Path(catalogue_url.removeprefix("sqlite:///")).read_bytes())
         found[kind] = asyncio.run(answers_through(kind, Settings(data=data, secret=SECRET)))
 
-    (rsgi, rsgi_events), (asgi, asgi_events) = found["rsgi"], found["asgi"]
-    for name in REQUESTS:
-        assert rsgi[name] == asgi[name], name
-    assert rsgi_events == asgi_events
+    rsgi, rsgi_events = found["rsgi"]
+    for kind in ("asgi", "wire"):
+        answers, events = found[kind]
+        for name in REQUESTS:
+            assert rsgi[name] == answers[name], (kind, name)
+        assert rsgi_events == events, kind
     assert [rsgi[name][0] for name in ("a click", "an order", "the order again", "another order under its id")] == [
         b"302",
         b"200",

@@ -104,7 +104,7 @@ def test_a_withheld_user_agent_proves_nothing_but_its_flag_does() -> None:
 
 
 def test_the_verdict_names_its_lists() -> None:
-    assert classify((), CHROME).list_version == LIST_VERSION == "crawler-user-agents 1.67.0, own 1"
+    assert classify((), CHROME).list_version == LIST_VERSION == "crawler-user-agents 1.67.0, own 2"
 
 
 def test_every_example_of_the_public_list_is_a_machine_except_metas_in_app_browser() -> None:
@@ -113,3 +113,11 @@ def test_every_example_of_the_public_list_is_a_machine_except_metas_in_app_brows
 
     assert len(examples) > 2000
     assert [example.rpartition(" ")[0][-7:] for example in missed] == ["MetaIAB"]
+
+
+@pytest.mark.parametrize("flag", ["capped", "rate_limited"])
+def test_a_click_beyond_a_limit_has_a_class_of_its_own_unless_it_was_no_persons(flag: str):
+    assert classify((flag,), CHROME).traffic_class == flag
+    assert classify((flag,), CHROME).reason == f"flag:{flag}"
+    assert classify((flag,), "curl/8.0").traffic_class == "invalid_ua"
+    assert classify(("head", flag), CHROME).traffic_class == "head"
