@@ -92,9 +92,9 @@ class Process:
 
 
 class Household:
-    """One installation in ``data``. The order of ``processes`` is the order of starting; they stop in the reverse of it."""
+    """One installation in ``data``; ``more`` are settings. ``processes`` start in their order, and stop in the reverse of it."""
 
-    def __init__(self, data: Path, kind: Kind) -> None:
+    def __init__(self, data: Path, kind: Kind, **more: Any) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self.kind = kind
         self._password = secrets.token_urlsafe(24)
@@ -108,6 +108,7 @@ class Household:
             spool_segment_mb=1,
             clicks_a_minute=0,  # the load comes from one address, and all of it is people
             conversions_a_minute=0,
+            **more,
         )
         self.processes: dict[Victim, Process] = {}
         for name, arguments in self._commands().items():

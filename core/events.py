@@ -22,7 +22,7 @@ CHANNELS: tuple[Channel, ...] = ("web", "app", "pos", "call", "email", "marketpl
 class Touch(msgspec.Struct, frozen=True, tag_field="event", tag="touch", omit_defaults=True):
     """A click or an impression. ``tenant_id`` is empty for an orphan: a code that no link has.
 
-    ``flags`` are facts the hot path saw (``head``, ``prefetch``, ``hidden_frame``, ``deep_link_refused``,
+    ``flags`` are facts the hot path saw (``head``, ``prefetch``, ``hidden_frame``, ``capped``, ``rate_limited``, ``deep_link_refused``,
     ``link_disabled``); the drain turns them, the user agent and the address into class, device and country.
     """
 

@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ip_keep_days: int = 30
     country_db: str = ""
     bad_clock_tolerance_minutes: int = 10
-    clicks_a_minute: int = 20
+    clicks_a_minute: int = 0
     conversions_a_minute: int = 6_000
 
     @property

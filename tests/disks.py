@@ -321,6 +321,7 @@ def crash_states(log: Sequence[Step], begin: int = 0, cuts: int = 4) -> Iterator
     """
     files: dict[int, _File] = {}
     folders: dict[str, _Folder] = {".": _Folder()}
+    images: list[Image] = []
     for number, step in enumerate((Note("begin", None), *log)):
         match step:
             case Write() | Cut():
@@ -337,7 +338,8 @@ def crash_states(log: Sequence[Step], begin: int = 0, cuts: int = 4) -> Iterator
                 folders.pop(step.path, None)
                 folders[str(Path(step.path).parent)].drop(Path(step.path).name)
         if number >= begin:
-            yield from (CrashState(number, image) for image in _images(files, folders, cuts))
+            images = images if isinstance(step, Note) and images else [*_images(files, folders, cuts)]
+            yield from (CrashState(number, image) for image in images)
 
 
 def whole_image(log: Sequence[Step], steps: int) -> Image:

@@ -26,6 +26,8 @@ _REDIRECT: list[Header] = [
     ("content-length", "0"),
 ]
 """There is no body that a browser could misread or frame: what guards one is left out."""
+_REDIRECT_LINES = "".join(f"{name}: {value}\r\n" for name, value in _REDIRECT)
+_REDIRECT_HEADERS = len(_REDIRECT) + 1
 PIXEL = bytes.fromhex(
     "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b",
 )
@@ -43,6 +45,16 @@ def redirect(location: str, cookie: str = "") -> Answer:
     if cookie:
         headers.append(("set-cookie", cookie))
     return Answer(302, headers)
+
+
+def header_lines(answer: Answer) -> str:
+    """The headers as HTTP/1.1 writes them, each with its line's end."""
+    headers = answer.headers
+    if answer.status != 302:
+        return "".join([f"{name}: {value}\r\n" for name, value in headers])
+    # As :func:`redirect` made it: what stands between the location and the cookie is always the same.
+    cookie = f"set-cookie: {headers[-1][1]}\r\n" if len(headers) > _REDIRECT_HEADERS else ""
+    return f"location: {headers[0][1]}\r\n{_REDIRECT_LINES}{cookie}"
 
 
 def pixel(status: int = 200, cookie: str = "", more: Sequence[Header] = ()) -> Answer:

@@ -80,7 +80,19 @@ async def running(
             stack.callback(asyncio.create_task(chore).cancel)
         rules = Rules(cast(Overload, settings.overload), settings.bad_clock_tolerance_minutes * MINUTE, settings.portal)
         lag = partial(lag_in_health, folder, clock) if settings.has_redis_queue else dict
-        edge = Edge(lambda: watch.table, spool, recorder, counters, clock, Mint(random_bytes), agents, neighbours.limits, rules, lag)
+        edge = Edge(
+            table=lambda: watch.table,
+            spool=spool,
+            recorder=recorder,
+            counters=counters,
+            clock=clock,
+            mint=Mint(random_bytes),
+            agent_flag=agents,
+            limits=neighbours.limits,
+            rules=rules,
+            lag=lag,
+            sharing=neighbours.exchange.state,
+        )
         yield Running(edge, proxies, spool, watch, books)
 
 

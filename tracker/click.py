@@ -31,12 +31,8 @@ _ANY_ID = "0" * LENGTH
 """Stands for a click id while an aim is taken. The id is the last of a location's query."""
 
 
-class Visit(NamedTuple):
-    """Who came, as far as they allow it to be known: ``set_cookie`` is empty where none is set."""
-
-    visitor_id: str
-    consent: Consent
-    set_cookie: str
+Visit = tuple[str, Consent, str]
+"""Who came, as far as they allow it to be known: visitor id, consent, and the cookie to set; empty where none is."""
 
 
 Limit = Callable[[LinkEntry, str, Instant, bool], tuple[str, ...]]
@@ -120,7 +116,7 @@ def answer_click(
         without, location = _merge(aim.target, link, click_id, aim.extras, _macros(click_id, link, aim.subs), flags)
     else:
         return not_found(), _touch("click", click_id, code, link, hit, visit, now, flags, aim.subs)
-    return redirect(location, visit.set_cookie), _touch("click", click_id, code, link, hit, visit, now, flags, aim.subs, without)
+    return redirect(location, visit[2]), _touch("click", click_id, code, link, hit, visit, now, flags, aim.subs, without)
 
 
 def _merge(
@@ -147,7 +143,7 @@ def answer_impression(
     flags = _flags(hit, visit, agent_flag)
     if link is not None and link.disabled:
         flags.append("link_disabled")
-    return pixel(cookie=visit.set_cookie), _touch("impression", ids[0], code, link, hit, visit, now, flags, _subs(said, flags))
+    return pixel(cookie=visit[2]), _touch("impression", ids[0], code, link, hit, visit, now, flags, _subs(said, flags))
 
 
 def read_visit(hit: Hit) -> Visit:
@@ -159,12 +155,12 @@ def _visit(hit: Hit, said: Mapping[str, str], new_visitor: str, may_set: bool) -
     """The visitor by cookie, a new one where there is none and one may be set, nobody where consent was denied."""
     consent = _consent(hit, said)
     if consent == "denied":
-        return Visit("", consent, "")
+        return "", consent, ""
     known = read_visitor(hit) if hit.cookie else ""
     if not may_set:
-        return Visit(known, consent, "")
+        return known, consent, ""
     visitor = known or new_visitor
-    return Visit(visitor, consent, _set_cookie(visitor, hit.scheme))
+    return visitor, consent, _set_cookie(visitor, hit.scheme)
 
 
 def read_visitor(hit: Hit) -> str:
@@ -210,7 +206,7 @@ def _flags(hit: Hit, visit: Visit, agent_flag: AgentFlag) -> list[str]:
         flags.append("head")  # OPTIONS too
     if hit.purpose and _is_prefetch(hit):
         flags.append("prefetch")
-    if visit.consent == "denied" and (flag := agent_flag(hit.user_agent)):
+    if visit[1] == "denied" and (flag := agent_flag(hit.user_agent)):
         flags.append(flag)
     return flags
 
@@ -278,7 +274,8 @@ def _touch(
     subs: tuple[str, ...] = (),
     destination: str = "",
 ) -> Touch:
-    is_named = visit.consent != "denied"
+    visitor_id, consent, _ = visit
+    is_named = consent != "denied"
     tenant_id = programme_id = affiliate_id = ""
     channel: Channel = "web"
     if link is not None:
@@ -295,13 +292,13 @@ def _touch(
         code[:CODE_CHARS],
         now,
         now,
-        visit.visitor_id,
+        visitor_id,
         destination,
         subs,
         hit.address if is_named else "",
         hit.user_agent if is_named else "",
         hit.referrer,
-        visit.consent,
+        consent,
         channel,
         tuple(flags),
     )

@@ -86,7 +86,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[bytes, Waiter]] = deque()
         self._unsettled = 0
-        self._is_calling = False
+        self._is_asleep = True
         self._idle = asyncio.Event()
         self._idle.set()
         self._recorded = 0
@@ -116,10 +116,10 @@ class GroupCommit:
             self._idle.clear()
         self._unsettled += 1
         self._waiting.append((frame(payload), waiter))
-        if not self._is_calling:
+        if self._is_asleep:
             # Not at once: everything that this turn of the loop brings shares the batch.
-            self._is_calling = True
-            self._loop.call_soon(self._call)
+            self._is_asleep = False
+            self._loop.call_soon(self._calls.put, True)
 
     @property
     def is_healthy(self) -> bool:
@@ -146,11 +146,6 @@ class GroupCommit:
         await asyncio.to_thread(self._thread.join)
 
     # --- on the loop ---
-
-    def _call(self) -> None:
-        """Let the thread know that records wait. It may know already, and then finds nothing: once a turn at most."""
-        self._is_calling = False
-        self._calls.put(True)
 
     def _settle(self, batch: list[tuple[bytes, Waiter]], fault: Exception | None, took_ms: float) -> None:
         self._last_commit_ms = took_ms
@@ -193,7 +188,7 @@ class GroupCommit:
             if not goes_on:
                 self._finish()
                 return
-            while self._waiting:
+            while self._has_work():
                 began = time.monotonic()
                 if began - last_began < 2 * PAUSE_S:
                     self._gather()
@@ -207,6 +202,13 @@ class GroupCommit:
                     if self._patience(unsynced_since) == 0.0:
                         self._sync_late()
                         unsynced_since = None
+
+    def _has_work(self) -> bool:
+        """False: the thread goes to sleep. It says so before it looks, so that what comes after that look wakes it."""
+        if self._waiting:
+            return True
+        self._is_asleep = True
+        return bool(self._waiting)
 
     def _gather(self) -> None:
         """Wait for company, where the last batch was only a moment ago."""

@@ -40,7 +40,7 @@ from tracker.manifest import (
     write_cursor,
     write_manifest,
 )
-from tracker.spool import Damage, is_finished, is_owned, own_folder, read_records, segments, spool_folders
+from tracker.spool import Damage, is_finished, is_owned, newest_segment, own_folder, read_records, segments, spool_folders
 
 LOCK = "drain.lock"
 RANGE_RECORDS = 20_000
@@ -277,7 +277,7 @@ class Drain:
         Returns how many torn tails were passed by that."""
         cursor = self._cursor(folder)
         path = folder / cursor.segment
-        if cursor.segment in ("", *cursor.passed) or segments(folder)[-1:] != [path] or is_owned(folder):
+        if cursor.segment in ("", *cursor.passed) or newest_segment(folder) != path or is_owned(folder):
             return 0
         torn = torn_bytes(path)
         if cursor.offset < path.stat().st_size - torn:
@@ -429,7 +429,10 @@ def torn_bytes(path: Path) -> int:
 
 def _unread(folder: Path, cursor: Cursor) -> Iterator[tuple[Path, int]]:
     """The segments that hold something behind the cursor, oldest first, and how many bytes."""
-    for path in segments(folder):
-        start = cursor.offset if path.name == cursor.segment else 0
-        if path.name >= cursor.segment and (left := path.stat().st_size - start) > 0:
+    for path in segments(folder, since=cursor.segment):
+        try:
+            left = path.stat().st_size - (cursor.offset if path.name == cursor.segment else 0)
+        except FileNotFoundError:  # its tracker took it back, on a failing disk: nothing in it was promised
+            continue
+        if left > 0:
             yield path, left

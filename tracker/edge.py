@@ -14,6 +14,7 @@ import msgspec
 from core.clock import MINUTE, Clock, Instant
 from core.errors import BadInput, Conflict, Unavailable
 from core.events import Touch, encode_event
+from core.ids import Mint
 from tracker.answer import (
     Answer,
     error,
@@ -76,11 +77,12 @@ class Edge:
         recorder: Recorder,
         counters: Counters,
         clock: Clock,
-        mint: Callable[[Instant], str],
+        mint: Mint,
         agent_flag: AgentFlag,
         limits: Limits,
         rules: Rules,
         lag: Callable[[], dict[str, int | str]] = dict,
+        sharing: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._table = table
         self._spool = spool
@@ -90,6 +92,7 @@ class Edge:
         self._mint = mint
         self._agent_flag = agent_flag
         self._lag = lag
+        self._sharing = sharing
         self._limits = limits
         self._rules = rules
         self._aims: dict[tuple[str, str], tuple[str, Aim]] = {}
@@ -164,7 +167,7 @@ class Edge:
 
     def _click(self, hit: Hit) -> tuple[Answer, Touch | None]:
         """The answer, and what is to be recorded before it may be sent."""
-        table, now, mint = self._table(), self._clock(), self._mint
+        table, now = self._table(), self._clock()
         if table is not self._aimed_at:
             self._aims, self._aimed_at = {}, table
         code, aim = self._aims.get((hit.path, hit.query)) or self._take_aim(hit)
@@ -172,7 +175,7 @@ class Edge:
             return self._wrong_method(_SEEN), None
         if aim is None:
             return (not_found() if table is not EMPTY else self._no_catalogue(now)), None
-        return answer_click(hit, code, aim, now, (mint(now), mint(now)), self._agent_flag, self._limits.verdict)
+        return answer_click(hit, code, aim, now, self._mint.two(now), self._agent_flag, self._limits.verdict)
 
     def _take_aim(self, hit: Hit) -> tuple[str, Aim | None]:
         """The code of a hit, and what link and query mean together: remembered while the catalogue stays as it is."""
@@ -187,7 +190,7 @@ class Edge:
         return code, aim
 
     def _impression(self, hit: Hit) -> tuple[Answer, Touch | None]:
-        table, now, code, mint = self._table(), self._clock(), hit.first("l"), self._mint
+        table, now, code = self._table(), self._clock(), hit.first("l")
         if hit.method not in _SEEN:
             return self._wrong_method(_SEEN), None
         if table is EMPTY:
@@ -195,7 +198,7 @@ class Edge:
         if not code:
             self._counters.bad_requests["missing_field"] += 1
             return pixel(400, more=[("x-fairshare-error", "missing_field")]), None
-        return answer_impression(hit, code, table.links.get(code), now, (mint(now), mint(now)), self._agent_flag)
+        return answer_impression(hit, code, table.links.get(code), now, self._mint.two(now), self._agent_flag)
 
     def count_bad(self, code: str) -> None:
         """Count what a server refused before it became a hit."""
@@ -239,12 +242,12 @@ class Edge:
         """
         try:
             tenant = self._tenant(hit.first("tenant"))
-            visit = read_visit(hit)
-            seen = visit.consent != "denied"
+            visitor_id, consent, _ = read_visit(hit)
+            seen = consent != "denied"
             arrival = msgspec.structs.replace(
                 self._arrival(tenant),
                 source="pixel",
-                visitor_id=visit.visitor_id,
+                visitor_id=visitor_id,
                 ip=hit.address if seen else "",
                 user_agent=hit.user_agent if seen else "",
             )
@@ -317,7 +320,7 @@ class Edge:
     # --- about itself ---
 
     async def _health(self, _hit: Hit, _body: Body) -> Answer:
-        health = health_of(self._counters, self._spool, self._table(), self._lag())
+        health = health_of(self._counters, self._spool, self._table(), self._lag(), self._sharing())
         return json_answer(200 if health["ok"] else 503, health)
 
     async def _metrics(self, _hit: Hit, _body: Body) -> Answer:

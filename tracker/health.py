@@ -9,10 +9,13 @@ from tracker.counters import Counters
 from tracker.links import EMPTY, LinkTable
 
 
-def health_of(counters: Counters, spool: Spool, table: LinkTable, lag: dict[str, int | str] | None = None) -> dict[str, Any]:
+def health_of(
+    counters: Counters, spool: Spool, table: LinkTable, lag: dict[str, int | str] | None = None, sharing: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """``ok`` is false while the disk refuses records, or where the catalogue could never be read.
 
-    ``lag`` is how far the relay is, where there is one: no reason to send visitors elsewhere, as nothing is lost by it.
+    ``lag`` is how far the relay is, where there is one, and ``sharing`` what this tracker hears of the others' counts: no
+    reason to send visitors elsewhere, as nothing is lost by either.
     """
     is_loaded = table is not EMPTY
     return {
@@ -23,6 +26,7 @@ def health_of(counters: Counters, spool: Spool, table: LinkTable, lag: dict[str,
         "catalogue": {"loaded": is_loaded, "version": max(table.version, 0), "links": len(table.links)},
         "counters": msgspec.to_builtins(counters.totals) | {"bad_requests": dict(counters.bad_requests)},
         **({"queue": lag} if lag else {}),
+        **({"limits": sharing} if sharing else {}),
     }
 
 

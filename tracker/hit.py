@@ -20,7 +20,7 @@ Pair = tuple[str, str, str]
 """A query parameter: its name and value decoded, and the piece of the query as it stood."""
 
 HEADERS_READ = (
-    "host", "user-agent", "referer", "cookie", "x-forwarded-for", "x-forwarded-proto", "sec-fetch-dest", "sec-purpose", "purpose", "x-moz",
+    "user-agent", "referer", "cookie", "x-forwarded-for", "x-forwarded-proto", "sec-fetch-dest", "sec-purpose", "purpose", "x-moz",
     "x-purpose", "sec-gpc", "authorization", "content-type", "content-length",
 )  # fmt: skip
 """All that :func:`read_hit` looks at."""
@@ -39,7 +39,6 @@ class Hit(msgspec.Struct, frozen=True):
     query: str
     address: str
     scheme: str
-    host: str
     user_agent: str = ""
     referrer: str = ""
     cookie: str = ""
@@ -169,7 +168,6 @@ def hit_of(method: str, path: str, query: str, found: dict[str, str], peer: str,
         query,
         address,
         scheme,
-        get("host", "")[:255],
         user_agent[:USER_AGENT_CHARS],
         referrer[:REFERRER_CHARS],
         get("cookie", ""),
@@ -178,7 +176,7 @@ def hit_of(method: str, path: str, query: str, found: dict[str, str], peer: str,
         get("sec-gpc", "") == "1",
         get("authorization", ""),
         get("content-type", ""),
-        int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0,
+        int(length) if length and length.isascii() and length.isdigit() and len(length) < 16 else 0,
         _cuts(user_agent, referrer) if is_long else (),
     )
 

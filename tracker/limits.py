@@ -115,7 +115,7 @@ class Limits:
         conversions_a_minute: of one tenant; 0 is no limit.
     """
 
-    def __init__(self, tracker_id: str, clicks_a_minute: int = 20, conversions_a_minute: int = 6_000, salt: int = 0) -> None:
+    def __init__(self, tracker_id: str, clicks_a_minute: int = 0, conversions_a_minute: int = 6_000, salt: int = 0) -> None:
         assert 0 <= clicks_a_minute <= CLICKS_A_MINUTE_LIMIT, "a slot holds 65,535"
         self.tracker_id = tracker_id
         self.moves = 0

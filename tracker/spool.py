@@ -48,19 +48,28 @@ def spool_folders(spool: Path) -> list[Path]:
     return sorted(path for path in spool.iterdir() if path.is_dir()) if spool.is_dir() else []
 
 
-def segments(folder: Path) -> list[Path]:
-    """A folder's segments, oldest first. Their names sort, within a folder, as their records were written."""
+def segments(folder: Path, since: str = "") -> list[Path]:
+    """A folder's segments, oldest first, from the one named ``since``. Their names sort as their records were written."""
+    return [folder / name for name in _segment_names(folder) if name >= since]
+
+
+def newest_segment(folder: Path) -> Path | None:
+    """The one that may grow; None where there is none."""
+    names = _segment_names(folder)
+    return folder / names[-1] if names else None
+
+
+def _segment_names(folder: Path) -> list[str]:
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / name for name in sorted(filter(_SEGMENT.fullmatch, names))]
+    return sorted(filter(_SEGMENT.fullmatch, names))
 
 
 def is_finished(segment: Path) -> bool:
     """True where a segment can never grow again: ask BEFORE reading to its end, then an incomplete last line is a torn tail."""
-    newest = segments(segment.parent)[-1:]
-    return newest != [segment] or not is_owned(segment.parent)
+    return newest_segment(segment.parent) != segment or not is_owned(segment.parent)
 
 
 def is_owned(folder: Path) -> bool:
@@ -132,8 +141,9 @@ def own_folder(folder: Path, patience_s: float = 1.0, files: FileSystem = SYSTEM
                 os.close(lock)
                 raise InUse(f"the spool folder {folder} is in use by another tracker process; give this one another --tracker-id")
             time.sleep(0.02)
-        for left in (*segments(folder)[-1:], folder):
-            files.sync_path(left)
+        for left in (newest_segment(folder), folder):
+            if left:
+                files.sync_path(left)
     except OSError as error:
         raise Unavailable(f"the spool folder {folder} cannot be used: {error.strerror}") from error
     return lock
@@ -154,9 +164,12 @@ def first_sequence(folder: Path, now: Instant) -> int:
     The clock (microseconds) gives that without a file of its own, as no tracker records a million events a second; where
     the clock was set back, the last segment's name and size (a record is longer than a byte) do, and the drain's own files.
     """
-    newest = [int(path.stem) + path.stat().st_size + 1 for path in segments(folder)[-1:]]
-    drained = last_segment(folder).removesuffix(".log")
-    return max(now * 1000, *newest, int(drained) + 1 if drained.isdecimal() else 0)
+    newest, drained = newest_segment(folder), last_segment(folder).removesuffix(".log")
+    return max(
+        now * 1000,
+        int(newest.stem) + newest.stat().st_size + 1 if newest else 0,
+        int(drained) + 1 if drained.isdecimal() else 0,
+    )
 
 
 class SegmentWriter:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from time import time
 from typing import Any
@@ -22,7 +23,7 @@ import httptools
 
 from core.errors import BadInput, Unavailable
 from core.events import Touch
-from tracker.answer import Answer, text_answer
+from tracker.answer import Answer, header_lines, text_answer
 from tracker.edge import BODY_BYTES, DRAIN_FACTOR, Edge
 from tracker.hit import HEADERS_READ, UNREADABLE, Hit, Proxies, hit_of, joined
 
@@ -44,8 +45,11 @@ UNREAD_S = 0.1
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TEXTS = ("user-agent", "referer", "cookie")
-_NAMES = {spelling.encode(): name for name in (*HEADERS_READ, "expect") for spelling in (name, name.title())}
-"""The headers that matter, as most clients spell them."""
+_OTHERS = ("accept", "accept-language", "accept-encoding", "connection", "upgrade-insecure-requests", "sec-fetch-mode", "sec-fetch-site",
+    "sec-fetch-user", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "cache-control", "pragma", "dnt", "priority")  # fmt: skip
+_NAMES = {spelling.encode(): name for name in (*HEADERS_READ, "host", "expect") for spelling in (name, name.title())}
+_NAMES |= {spelling.encode(): "" for name in _OTHERS for spelling in (name, name.title())}
+"""The headers that matter, and those that browsers send beside them, as most clients spell them."""
 
 _log = logging.getLogger("fairshare.wire")
 
@@ -59,7 +63,7 @@ class WireTracker:
         self.connections: set[Connection] = set()
         self.is_stopping = False
         self.now = 0.0
-        self.date = ""
+        self._begins: dict[int, str] = {}
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._last_gone: asyncio.Future[None] | None = None
@@ -111,10 +115,18 @@ class WireTracker:
         task.add_done_callback(lambda done: request.send(_FAILED if done.cancelled() else _result(done)))
         return task
 
+    def begin(self, status: int) -> str:
+        """How an answer of this second begins."""
+        begin = self._begins.get(status)
+        if begin is None:
+            begin = f"HTTP/1.1 {status} {_REASONS[status]}\r\ndate: {formatdate(time(), usegmt=True)}\r\n"
+            self._begins[status] = begin
+        return begin
+
     def _tick(self) -> None:
         """Once a second: the time, and who has taken too long. No request asks for the time of its own."""
         self.now = self._loop.time()
-        self.date = formatdate(time(), usegmt=True)
+        self._begins = {}
         for connection in [one for one in self.connections if one.deadline < self.now]:
             connection.expire()
         self._timer = self._loop.call_later(TICK_S, self._tick)
@@ -153,11 +165,9 @@ class Request:
         """Write the answer out, as soon as the answers before it have left."""
         keeps_alive = self.keeps_alive and not self.connection.wire.is_stopping
         self.keeps_alive = keeps_alive
-        lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
         end = "\r\n" if keeps_alive else "connection: close\r\n\r\n"
-        date = self.connection.wire.date
-        head = f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\ndate: {date}\r\n{''.join(lines)}{end}"
-        assert head.count("\n") == len(lines) + (3 if keeps_alive else 4), "a header holds a line break"
+        head = f"{self.connection.wire.begin(answer.status)}{header_lines(answer)}{end}"
+        assert head.count("\n") == len(answer.headers) + (3 if keeps_alive else 4), "a header holds a line break"
         self.raw = head.encode("ascii") if self.is_head or not answer.body else head.encode("ascii") + answer.body
         self.connection.flush()
 
@@ -429,11 +439,13 @@ def _read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
         raise _Refused(431, f"a request may have {HEADERS} headers")
     found: dict[str, str] = {}
     for spelling, value in raw:
-        name = _NAMES.get(spelling) or _NAMES.get(spelling.lower())
+        name = _NAMES.get(spelling)
         if name is None:
+            name = _NAMES.get(spelling.lower(), "")
+        if not name:
             continue
         text = value.decode("latin-1").strip()
-        if not text.isascii() or not (text.isprintable() or text.replace("\t", " ").isprintable()):
+        if not (text.isprintable() or text.replace("\t", " ").isprintable()) or not text.isascii():
             if name not in _TEXTS:
                 continue
             text = UNREADABLE
@@ -441,6 +453,7 @@ def _read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=4_096)
 def _split(target: bytes) -> tuple[str, str]:
     """Path, decoded, and query of a request's target; proxies may send a whole address."""
     text = target.decode("latin-1") if target.isascii() else target.decode("utf-8", "replace")

@@ -35,7 +35,7 @@ from store.installation import installation_secret
 from store.receipts import find_receipt
 from tracker.conversion import ConversionEvent, seal
 from tracker.drain import Drain
-from tracker.manifest import replace_durably
+from tracker.files import replace_durably
 from tracker.spool import frame
 
 ANCHOR, STAGE = "demo:anchor", "demo:stage"

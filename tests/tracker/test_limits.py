@@ -322,7 +322,7 @@ def _slots(address: str, of: LinkEntry) -> tuple[int, int]:
 
 def test_strangers_in_a_flood_are_left_alone():
     """60,000 pairs of a few clicks each in one minute: with 524,288 slots in two rows, none reaches 20."""
-    limits, of = Limits("t0"), link()
+    limits, of = Limits("t0", clicks_a_minute=20), link()
     flagged = sum(
         limits.verdict(of, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", NOON) != () for number in range(20_000) for _ in "123"
     )
@@ -330,7 +330,7 @@ def test_strangers_in_a_flood_are_left_alone():
 
 
 def test_memory_is_the_same_in_any_flood():
-    limits, of = Limits("t0"), link()
+    limits, of = Limits("t0", clicks_a_minute=20), link()
     before = _size(limits)
     for number in range(30_000):
         limits.verdict(of, f"2001:db8:{number >> 8:x}:{number & 255:x}::1", NOON)

@@ -217,6 +217,13 @@ def test_a_code_that_no_link_has_finds_none(filled: Books, code: str):
     assert code not in table.links
 
 
+def test_a_code_that_spells_the_beginning_of_a_line_finds_none():
+    """Of all codes cNNN this is the first that lies in one bucket with itself, a tab and its tenant."""
+    table = build_table(1, [NORTH], [MAIN], [("c195509", "north", "main", "anna", "https://north.example/", "web", False)], {}, SECRET)
+    assert table.links.get("c195509") is not None
+    assert table.links.get("c195509\tnorth") is None
+
+
 def test_only_what_changed_is_read_again(filled: Books, monkeypatch: pytest.MonkeyPatch):
     before, seen = read_table(filled, SECRET), []
 
