@@ -37,7 +37,7 @@ STATES_AT_LEAST = 10_000
 ACCOUNT_EVERY = 12
 """The program's own account of the spool rests while it reads: it is taken of every twelfth state, a plainer one of each."""
 
-CUTS = 12
+CUTS = 16
 AFTER = "AFTER"
 """The event that a tracker records once it is back."""
 
@@ -377,10 +377,10 @@ def counters_saved(world: World) -> None:
     tracker.record("T6")
 
 
-FINELY = (appends, rotation)
+FINELY = (appends, rotation, tracker_restarts)
 """Of these, torn writes are cut at many more places."""
 
-TWICE = ((draining, 140), (failed_syncs, 260), (deletion, 160), (drain_restarts, 130), (tracker_restarts, 150))
+TWICE = ((draining, 500), (failed_syncs, 900), (deletion, 450), (drain_restarts, 400), (tracker_restarts, 500))
 """Of these, every so manieth state is gone on with, to a second power loss."""
 
 WORKLOADS = (
@@ -593,7 +593,7 @@ def found() -> dict[str, set[Image]]:
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.__name__)
 def test_nothing_acknowledged_is_lost_in_a_power_loss(workload: Callable[[World], None], found: dict[str, set[Image]]) -> None:
-    found[workload.__name__] = set(examine(run(workload), cuts=48 if workload in FINELY else CUTS))
+    found[workload.__name__] = set(examine(run(workload), cuts=72 if workload in FINELY else CUTS))
 
 
 def test_nor_in_a_second_one_after_the_first(found: dict[str, set[Image]]) -> None:

@@ -273,7 +273,7 @@ def test_the_documented_codes_are_the_ones_that_exist():
     sources = [root / "core" / name for name in ("clock.py", "money.py")]
     sources += [root / "tracker" / f"{name}.py" for name in ("answer", "conversion", "edge", "fields", "orders", "postback")]
     code = "".join(path.read_text("utf-8") for path in sources)
-    used = set(re.findall(r'\b(?:BadInput|_?fault|_bad|error)\((?:\d+, )?"([a-z_]+)"', code)) | {"conflict"}
+    used = set(re.findall(r'\b(?:BadInput|_?fault|_bad|error)\((?:\d+, )?"([a-z_]+)"', code)) | {"conflict", "rate_limited"}
     table = (root / "docs" / "tracking.md").read_text("utf-8").partition("\n## Errors\n")[2].partition("\n## ")[0]
 
     assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == used
