@@ -67,7 +67,7 @@ def read() -> Hit:
 def pure_click() -> bytes:
     """Everything from the request's parts to the line for the spool; the answer is made on the way."""
     now = system_clock()
-    _, touch = answer_click(read(), CODE, AIM, now, (MINT(now), MINT(now)))
+    _, touch = answer_click(read(), CODE, AIM, now, MINT.two(now))
     return frame(encode_event(touch))
 
 
@@ -76,13 +76,13 @@ def steps() -> dict[str, Callable[[], Any]]:
     hit, now = read(), system_clock()
     link, destination = TABLE.links[CODE], read_destination(DESTINATION)
     assert destination is not None
-    ids = (MINT(now), MINT(now))
+    ids = MINT.two(now)
     _, touch = answer_click(hit, CODE, AIM, now, ids)
     payload = encode_event(touch)
     return {
         "whole": pure_click,
         "read the request": read,
-        "time and two ids": lambda: (MINT(system_clock()), MINT(now)),
+        "time and two ids": lambda: MINT.two(system_clock()),
         "answer": lambda: answer_click(hit, CODE, AIM, now, ids),
         "(first of its query: take aim": lambda: take_aim(link, read_pairs(QUERY)),
         ".. destination": lambda: merge(destination, "fsclick", ids[0]),

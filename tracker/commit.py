@@ -23,11 +23,11 @@ _log = logging.getLogger("fairshare.spool")
 
 Durability = Literal["strict", "bounded"]
 RETRY_AFTER_S = 5
-PAUSE_S = 0.0003
-CROWD = 3
-MOST_PAUSES = 8
+PAUSE_S = 0.00015
+CROWD = 2
+MOST_PAUSES = 12
 """A sync costs a hundred times a record, so under load a batch waits for company: for as long as a pause brings at least
-``CROWD`` records more (ten thousand a second), and for ``MOST_PAUSES`` at most. A record that comes alone never waits."""
+``CROWD`` records more (some ten thousand a second), and for ``MOST_PAUSES`` at most. A record that comes alone never waits."""
 
 
 class SpoolFull(Unavailable):

@@ -25,6 +25,15 @@ HEADERS_READ = (
 )  # fmt: skip
 """All that :func:`read_hit` looks at."""
 
+TEXT_HEADERS = ("user-agent", "referer", "cookie")
+"""Of these, a value that cannot be read is named all the same."""
+_OTHERS = ("accept", "accept-language", "accept-encoding", "connection", "upgrade-insecure-requests", "sec-fetch-mode", "sec-fetch-site",
+    "sec-fetch-user", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "cache-control", "pragma", "dnt", "priority")  # fmt: skip
+_NAMES = {spelling.encode(): name for name in (*HEADERS_READ, "host", "expect") for spelling in (name, name.title())}
+_NAMES |= {spelling.encode(): "" for name in _OTHERS for spelling in (name, name.title())}
+"""The headers that matter, and those that browsers send beside them, as most clients spell them."""
+
+
 _PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+|\[([^\]]*)\](?::\d+)?")
 
 
@@ -179,6 +188,24 @@ def hit_of(method: str, path: str, query: str, found: dict[str, str], peer: str,
         int(length) if length and length.isascii() and length.isdigit() and len(length) < 16 else 0,
         _cuts(user_agent, referrer) if is_long else (),
     )
+
+
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers that matter, as RSGI servers read them: printable ASCII only; of other values, only that there was one."""
+    found: dict[str, str] = {}
+    for spelling, value in raw:
+        name = _NAMES.get(spelling)
+        if name is None:
+            name = _NAMES.get(spelling.lower(), "")
+        if not name:
+            continue
+        text = value.decode("latin-1").strip()
+        if not (text.isprintable() or text.replace("\t", " ").isprintable()) or not text.isascii():
+            if name not in TEXT_HEADERS:
+                continue
+            text = UNREADABLE
+        found[name] = text if name not in found else joined(name, found[name], text)
+    return found
 
 
 def join(headers: Iterable[tuple[str, str | None]]) -> dict[str, str]:

@@ -1,13 +1,11 @@
-"""The edge as an RSGI application, for Granian: the default, and the fastest."""
+"""The edge as an RSGI application, for Granian: where HTTP/2 is wanted.
 
 import asyncio
 from typing import Any
 
 from core.errors import BadInput
 from tracker.edge import DRAIN_FACTOR, Edge
-from tracker.hit import Proxies, read_hit
-
-_TEXTS = ("user-agent", "referer", "cookie")
+from tracker.hit import TEXT_HEADERS, Proxies, read_hit
 
 
 class RsgiTracker:
@@ -43,11 +41,10 @@ def _headers(scope: Any) -> list[tuple[str, str | None]]:
     """All headers; a text that is not printable ASCII is named but cannot be read through this interface."""
     headers = scope.headers
     found: list[tuple[str, str | None]] = headers.items()
-    for name in _TEXTS:
-        if name in headers and headers.get(name) is None:
+    readable = dict(found)
+    for name in TEXT_HEADERS:
+        if name not in readable and name in headers:
             found.append((name, None))
-    if scope.authority and "host" not in headers:
-        found.append(("host", scope.authority))
     return found
 
 

@@ -25,7 +25,7 @@ from core.errors import BadInput, Unavailable
 from core.events import Touch
 from tracker.answer import Answer, header_lines, text_answer
 from tracker.edge import BODY_BYTES, DRAIN_FACTOR, Edge
-from tracker.hit import HEADERS_READ, UNREADABLE, Hit, Proxies, hit_of, joined
+from tracker.hit import Hit, Proxies, hit_of, read_headers
 
 TARGET_BYTES = 16 * 1024
 HEAD_BYTES = 64 * 1024
@@ -44,13 +44,6 @@ UNREAD_S = 0.1
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TEXTS = ("user-agent", "referer", "cookie")
-_OTHERS = ("accept", "accept-language", "accept-encoding", "connection", "upgrade-insecure-requests", "sec-fetch-mode", "sec-fetch-site",
-    "sec-fetch-user", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "cache-control", "pragma", "dnt", "priority")  # fmt: skip
-_NAMES = {spelling.encode(): name for name in (*HEADERS_READ, "host", "expect") for spelling in (name, name.title())}
-_NAMES |= {spelling.encode(): "" for name in _OTHERS for spelling in (name, name.title())}
-"""The headers that matter, and those that browsers send beside them, as most clients spell them."""
-
 _log = logging.getLogger("fairshare.wire")
 
 
@@ -262,7 +255,9 @@ class Connection(asyncio.Protocol):
         parser, wire = self._parser, self.wire
         if len(self._target) > TARGET_BYTES:
             raise _Refused(414, f"an address may have {TARGET_BYTES // 1024} KB")
-        found = _read_headers(self._raw_headers)
+        if len(self._raw_headers) > HEADERS:
+            raise _Refused(431, f"a request may have {HEADERS} headers")
+        found = read_headers(self._raw_headers)
         if "host" not in found and parser.get_http_version() != "1.0":
             raise _Refused(400, "a request names its host")
         method = parser.get_method().decode("ascii")
@@ -431,26 +426,6 @@ def _answer_of(fault: BaseException | None) -> Answer:
         return fault.answer
     _log.error("a request failed", exc_info=fault)
     return _FAILED
-
-
-def _read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """As RSGI servers read them: printable ASCII only; of other values, only that there was one."""
-    if len(raw) > HEADERS:
-        raise _Refused(431, f"a request may have {HEADERS} headers")
-    found: dict[str, str] = {}
-    for spelling, value in raw:
-        name = _NAMES.get(spelling)
-        if name is None:
-            name = _NAMES.get(spelling.lower(), "")
-        if not name:
-            continue
-        text = value.decode("latin-1").strip()
-        if not (text.isprintable() or text.replace("\t", " ").isprintable()) or not text.isascii():
-            if name not in _TEXTS:
-                continue
-            text = UNREADABLE
-        found[name] = text if name not in found else joined(name, found[name], text)
-    return found
 
 
 @lru_cache(maxsize=4_096)
