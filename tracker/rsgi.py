@@ -1,4 +1,4 @@
-"""The edge as an RSGI application, for Granian: where HTTP/2 is wanted.
+"""The edge as an RSGI application, for Granian: where HTTP/2 is wanted."""
 
 import asyncio
 from typing import Any
