@@ -16,6 +16,7 @@ from fairshare.output import Advance
 from fairshare.stores import opened_events
 from payouts.verify import VerifyReport, verify
 from store.installation import door_of_owner
+from store.links import all_tenants
 from tracker.conservation import Row, account, advice, totals
 from tracker.replay import ReplayReport, replay_log
 from tracker.replay import as_text as replay_as_text
@@ -55,10 +56,13 @@ def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict
     """Whether every event is accounted for, by merchant and hour; in the text the sum, and whatever is off with what to do.
 
     Raises:
+        NotFound: there is no such tenant.
         FairshareError: events are stored, but no tracker's spool folder is in sight, so that nothing can be said.
     """
     with opened_events(settings) as events:
         found = account(settings, events, tenant_id or "")
+    if tenant_id is not None and not found.rows:
+        _require_tenant(settings, tenant_id)
     if found.rows and not found.sees_spool:
         raise FairshareError(f"there is no tracker's folder in {settings.spool}: ask on the machine that holds the spool")
     total = totals(found.rows)
@@ -74,11 +78,20 @@ def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict
     lines = [f"{_sum_of(total)}: {verdict}"]
     for row in off:
         what = "altered" if row.altered else f"off by {row.difference:,}"
-        lines += [f"{format_instant(row.hour)} {row.tenant_id or '(nobody)'}: {_sum_of(row)}, {what}", f"  {advice(row)}"]
+        lines += [
+            f"{format_instant(row.hour)} {row.tenant_id or '(nobody)'}: {_sum_of(row)}, {what}",
+            f"  {advice(row, settings.has_redis_queue)}",
+        ]
     lines += found.faults
     if total.doubled:
         lines.append(f"{total.doubled:,} rows repeat an event that is stored already; reports count it once, nothing is to be done")
     return plain, "\n".join(lines)
+
+
+def _require_tenant(settings: Settings, tenant_id: str) -> None:
+    with opened_books(settings) as books, books.reading() as connection:
+        if tenant_id not in {tenant.tenant_id for tenant in all_tenants(connection)}:
+            raise NotFound(f"there is no tenant {tenant_id!r:.80}")
 
 
 def replay(settings: Settings, file: Path, link: str, base: str, rate: float, advance: Advance) -> tuple[ReplayReport, str]:

@@ -14,9 +14,11 @@ from tracker.relay import Relay, run_relay
 def start_relay(settings: Settings, supervised: bool) -> None:
     """Pass the spool of this machine on until SIGINT or SIGTERM. Like a tracker, it waits for books that are down.
 
+    A supervised one also waits for another relay to end: it must not take the whole installation down with it.
+
     Raises:
         FairshareError: the queue is not Redis.
-        InUse: another relay, or a drain, reads these folders.
+        InUse: another relay, or a drain, reads these folders, and no supervisor started this one.
         StoreVersionError: the books are older or newer than this program.
     """
     if not settings.has_redis_queue:
@@ -27,4 +29,4 @@ def start_relay(settings: Settings, supervised: bool) -> None:
         require_known_books(settings)
     stop = until_signal()
     with closing(open_books(settings.books)) as books, Relay(settings, books, system_clock) as relay:
-        run_relay(relay, stop)
+        run_relay(relay, stop, stands_by=supervised)

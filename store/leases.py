@@ -156,7 +156,7 @@ class Turn:
             self._term = 0
 
     def _begin_beating(self) -> None:
-        if self._beating is None:
+        if self._beating is None or not self._beating.is_alive():
             self._beating = threading.Thread(target=self._beat, name=f"lease-{self._name}", daemon=True)
             self._beating.start()
 
@@ -164,5 +164,8 @@ class Turn:
         """Renew now and then: one insert may take longer than a lease. A failure is seen by its result: the turn ends."""
         while not self._closed.wait(self._lease_s / BEATS_A_LEASE):
             if self._term:
-                with suppress(Unavailable), self._books.writing() as connection:
-                    self.fence(connection)
+                try:
+                    with suppress(Unavailable), self._books.writing() as connection:
+                        self.fence(connection)
+                except Exception:  # whatever a driver makes of a server that goes away: the next beat may succeed
+                    _log.warning("%s could not renew its turn", self._owner, exc_info=True)

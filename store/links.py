@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, or_, select
 
 from core.catalogue import Programme, Tenant
 from core.clock import Instant
 from store import schema
 
 ROWS_AT_ONCE = 5_000
+CODES_AT_ONCE = 500
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -36,10 +37,30 @@ def newest_mark(connection: Connection) -> Mark:
 
 
 def is_marked(connection: Connection, mark: Mark) -> bool:
-    """True where the books hold this very change: they are those that were read then, perhaps with later changes."""
+    """True where the books hold this very change: they are those that were read then, perhaps with later changes.
+
+    Of number 0 that cannot be told: any books may stand where untouched ones were read.
+    """
     table = schema.catalogue_changes.c
     row = connection.execute(select(table.version, table.changed_at, table.what).where(table.version == mark.version)).first()
-    return mark.version == 0 or (row is not None and Mark(*row) == mark)
+    return row is not None and Mark(*row) == mark
+
+
+def is_numbered(connection: Connection, after_version: int) -> bool:
+    """True where every link that was changed after ``after_version`` bears the number of a later change.
+
+    Programs from before there were such numbers may run on for a while beside this one, and note what they change without them.
+    """
+    notes, links = schema.catalogue_changes.c, schema.links.c
+    of_links = or_(notes.what.startswith("added link "), notes.what.startswith("changed link "))
+    wanted = select(notes.what).where(notes.version > after_version, of_links)
+    with connection.execute(wanted, execution_options={"yield_per": CODES_AT_ONCE}) as noted:
+        for slice_ in noted.partitions():
+            codes = {what.split(" ", 2)[2].partition(":")[0] for (what,) in slice_}
+            missed = select(links.code).where(links.code.in_(codes), links.changed_version <= after_version)
+            if connection.execute(missed.limit(1)).first() is not None:
+                return False
+    return True
 
 
 def all_tenants(connection: Connection) -> list[Tenant]:

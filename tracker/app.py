@@ -17,7 +17,7 @@ from store.installation import installation_secret
 from tracker.asgi import AsgiTracker, Receive, Scope, Send
 from tracker.click import AgentFlag
 from tracker.commit import Durability, GroupCommit, open_spool
-from tracker.counters import Counters, read_counters, write_counters
+from tracker.counters import Counters, read_counters, set_damaged_aside, write_counters
 from tracker.edge import Edge, Overload, Rules
 from tracker.exchange import open_neighbours
 from tracker.files import SYSTEM, FileSystem
@@ -66,7 +66,7 @@ async def running(
         neighbours = open_neighbours(settings, tracker_id, secret, clock)
         stack.push_async_callback(asyncio.to_thread, neighbours.close)
         watch = Watch(books, secret, depots=neighbours.depots)
-        stack.callback(watch.stop)
+        stack.push_async_callback(asyncio.to_thread, watch.stop)
         await asyncio.to_thread(watch.start)
         await asyncio.to_thread(neighbours.exchange.start)
         counters = _counters(tracker_id, folder, clock)
@@ -92,6 +92,7 @@ async def running(
             rules=rules,
             lag=lag,
             sharing=neighbours.exchange.state,
+            watching=watch.state,
         )
         yield Running(edge, proxies, spool, watch, books)
 
@@ -152,6 +153,7 @@ async def _load_later(agents: Agents) -> None:
 
 
 def _counters(tracker_id: str, folder: Path, clock: Clock) -> Counters:
+    set_damaged_aside(folder)
     before = read_counters(folder)
     return Counters(tracker_id, clock(), before.unrecorded if before else ())
 

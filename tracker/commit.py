@@ -173,6 +173,11 @@ class GroupCommit:
         self._failures += 1
         self._last_failure = _reason(fault)
 
+    def _note_late_failure(self, fault: Exception) -> None:
+        """Of a sync that came after the answers, in ``bounded``."""
+        self._is_failing = True
+        self._note_failure(fault)
+
     # --- on the thread ---
 
     def _work(self) -> None:
@@ -244,7 +249,7 @@ class GroupCommit:
         try:
             self._writer.sync()
         except Exception as fault:
-            self._tell(self._note_failure, fault)
+            self._tell(self._note_late_failure, fault)
 
     def _finish(self) -> None:
         try:

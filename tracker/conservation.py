@@ -35,6 +35,10 @@ BAD_RECORDS = read_query(__file__, "bad_records")
 
 CURSOR_READINGS = 50
 COUNTINGS = 5
+RECOUNTS = 2
+RECOUNT_AFTER_S = 1.1
+"""A relay writes its folders' cursors one after the other, each second: between two of them, what is stored seems too much."""
+
 MOST_BAD = 500_000
 """So many records that cannot be used are looked at one by one."""
 
@@ -105,6 +109,16 @@ def account(settings: Settings, events: EventsStore, tenant_id: str = "", census
         Unavailable: the events store does not answer, or the spool changes too fast to be counted.
     """
     census = census or Census()
+    found = _count(settings, events, tenant_id, census)
+    for _ in range(RECOUNTS if settings.has_redis_queue else 0):
+        if all(row.balanced for row in found.rows):
+            break
+        time.sleep(RECOUNT_AFTER_S)
+        found = _count(settings, events, tenant_id, census)
+    return found
+
+
+def _count(settings: Settings, events: EventsStore, tenant_id: str, census: "Census") -> Account:
     for _ in range(COUNTINGS):
         cursors = read_cursors(settings.spool)
         try:
@@ -127,11 +141,13 @@ def totals(rows: Iterable[Row]) -> Row:
     return Row("", 0, received, stored, bad, pending, unrecorded, doubled, difference, altered)
 
 
-def advice(row: Row) -> str:
+def advice(row: Row, is_by_redis: bool = False) -> str:
     """What an operator can do about a row that does not balance; empty for one that does."""
     if row.altered:
         return "as many are stored as were received, but not the same ones: rows or records were replaced; compare with a backup"
     if row.difference > 0:
+        if is_by_redis:
+            return "missing from the store, but still in the spool: have the relay send it again, as docs/queue.md says"
         again = 'stop the drain, set "segment" to "" and "offset" to 0 in each cursor.json of the spool, and start it again'
         return f"missing from the store, but still in the spool: {again}; reports count what is then stored twice once"
     if row.difference < 0:

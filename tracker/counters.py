@@ -4,6 +4,8 @@ The losses are kept by tenant and hour and survive a restart, because the spool 
 received = what the spool's records show + ``unrecorded``.
 """
 
+import contextlib
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tracker.files import SYSTEM, FileSystem, replace_durably
 
 FILE = "counters.json"
 HOURS_KEPT = 10_000
+_log = logging.getLogger("fairshare.counters")
 
 
 class Totals(msgspec.Struct):
@@ -90,8 +93,19 @@ def write_counters(folder: Path, content: bytes, files: FileSystem = SYSTEM) -> 
 
 
 def read_counters(folder: Path) -> CountersFile | None:
-    """What the tracker of this spool folder last wrote down; None where it never did, or the file is damaged."""
+    """What the tracker of this spool folder last wrote down; None where it never did, or the file is damaged.
+
+    A tracker that starts keeps a damaged one aside (:func:`set_damaged_aside`), so that it is not written over unseen.
+    """
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=CountersFile)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def set_damaged_aside(folder: Path) -> None:
+    """Rename a file that is there but cannot be read: what it counted is gone, and somebody may want to look at it."""
+    if (folder / FILE).exists() and read_counters(folder) is None:
+        with contextlib.suppress(OSError):
+            (folder / FILE).replace(folder / f"{FILE}.damaged")
+            _log.warning("%s is damaged and was put aside; losses that it remembered are no longer counted", folder / FILE)

@@ -57,7 +57,7 @@ def read_deep_link(url: str, hosts: Collection[tuple[str, str]], schemes: Collec
 
     A host is allowed where it equals a listed one or is a sub-domain of it, and its port is the listed one's.
     """
-    destination = _read(url, macros=False)
+    destination = _read.__wrapped__(url, macros=False)  # not remembered: strangers would fill the memory
     if destination is None or destination.scheme not in schemes:
         return None
     host, port = destination.host, destination.port

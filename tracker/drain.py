@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -144,6 +144,10 @@ class Drain:
             return self._step(folders, limit)
         except BaseException:
             self._forget_ahead()
+            # On a full disk only this makes room again, where it is full of what is stored already.
+            for folder in folders:
+                with suppress(Unavailable, OSError):
+                    self._delete_old(folder)
             raise
 
     def _step(self, folders: list[Path], limit: int) -> DrainReport:

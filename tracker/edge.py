@@ -83,6 +83,7 @@ class Edge:
         rules: Rules,
         lag: Callable[[], dict[str, int | str]] = dict,
         sharing: Callable[[], dict[str, Any]] = dict,
+        watching: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._table = table
         self._spool = spool
@@ -93,6 +94,7 @@ class Edge:
         self._agent_flag = agent_flag
         self._lag = lag
         self._sharing = sharing
+        self._watching = watching
         self._limits = limits
         self._rules = rules
         self._aims: dict[tuple[str, str], tuple[str, Aim]] = {}
@@ -134,11 +136,12 @@ class Edge:
         """Record a touch, then let the answer go. The visitor reaches the shop even where the disk is full."""
         if touch is None:
             return answer
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         try:
-            await self._spool.append(self._received(touch))
+            self.submit(touch, _Visitor(self, touch, answer, waiting))
         except Unavailable as fault:
             return self.lost(touch, answer, fault)
-        return self.recorded(answer)
+        return await waiting
 
     def submit(self, touch: Touch, waiter: Waiter) -> None:
         """:meth:`keep` for a server that waits in a way of its own, and then asks :meth:`recorded` or :meth:`lost`.
@@ -183,7 +186,7 @@ class Edge:
         if not code or "/" in code or self._aimed_at is EMPTY:
             return code, None
         aim = take_aim(self._aimed_at.links.get(code), hit.pairs)
-        if len(hit.path) + len(hit.query) <= AIM_CHARS:
+        if len(hit.path) + len(hit.query) <= AIM_CHARS and not aim.extras:
             if len(self._aims) >= AIMS:
                 self._aims.clear()
             self._aims[hit.path, hit.query] = code, aim
@@ -262,7 +265,10 @@ class Edge:
         return pixel()
 
     async def _record(self, conversion: Conversion) -> Recorded:
-        if wait_s := self._limits.allow_conversion(conversion.event.tenant_id, conversion.event.received_at):
+        event = conversion.event
+        # Pixels need no key: strangers must not use up what the merchant's own server may send.
+        sender = f"{event.tenant_id} pixel" if getattr(event, "source", "") == "pixel" else event.tenant_id
+        if wait_s := self._limits.allow_conversion(sender, event.received_at):
             raise TooMany(f"this tenant has sent all the conversions that a minute may bring; the next may come in {wait_s} s", wait_s)
         recorded = await self._recorder.record(conversion)
         totals = self._counters.totals
@@ -320,7 +326,7 @@ class Edge:
     # --- about itself ---
 
     async def _health(self, _hit: Hit, _body: Body) -> Answer:
-        health = health_of(self._counters, self._spool, self._table(), self._lag(), self._sharing())
+        health = health_of(self._counters, self._spool, self._table(), self._lag(), self._sharing(), self._watching())
         return json_answer(200 if health["ok"] else 503, health)
 
     async def _metrics(self, _hit: Hit, _body: Body) -> Answer:
@@ -351,6 +357,32 @@ class Edge:
         self._counters.bad_requests["method_not_allowed"] += 1
         allowed = ", ".join(methods)
         return error(405, "method_not_allowed", f"use {allowed}", more=[("allow", allowed)])
+
+
+class _Visitor:
+    """Waits for the record of a touch. It counts even where nobody waits for the answer any more."""
+
+    __slots__ = ("_answer", "_edge", "_touch", "_waiting")
+
+    def __init__(self, edge: Edge, touch: Touch, answer: Answer, waiting: "asyncio.Future[Answer]") -> None:
+        self._edge = edge
+        self._touch = touch
+        self._answer = answer
+        self._waiting = waiting
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, _: None, /) -> None:
+        self._tell(self._edge.recorded(self._answer))
+
+    def set_exception(self, fault: Exception, /) -> None:
+        assert isinstance(fault, Unavailable), "the spool says what it could not do"
+        self._tell(self._edge.lost(self._touch, self._answer, fault))
+
+    def _tell(self, answer: Answer) -> None:
+        if not self._waiting.done():
+            self._waiting.set_result(answer)
 
 
 def _code_of(fault: Exception) -> str:

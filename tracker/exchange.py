@@ -47,7 +47,7 @@ class Exchange:
         own = self._kept.load().get(self._limits.tracker_id)
         if own is not None:
             self._limits.restore(own)
-        self.step()
+        self._try_step()
         self._thread.start()
 
     def stop(self) -> None:
@@ -111,11 +111,14 @@ class Exchange:
         took_s = 0.0
         while not self._stopping.wait(max(self._every_s, REST_FACTOR * took_s)):
             began = time.thread_time()
-            try:
-                self.step()
-            except Exception:  # whatever it was, the next exchange may succeed, and clicks never notice
-                self.failures += 1
+            self._try_step()
             took_s = time.thread_time() - began
+
+    def _try_step(self) -> None:
+        try:
+            self.step()
+        except Exception:  # whatever it was, the next exchange may succeed, and clicks never notice
+            self.failures += 1
 
 
 class Neighbours(NamedTuple):

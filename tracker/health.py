@@ -10,12 +10,17 @@ from tracker.links import EMPTY, LinkTable
 
 
 def health_of(
-    counters: Counters, spool: Spool, table: LinkTable, lag: dict[str, int | str] | None = None, sharing: dict[str, Any] | None = None
+    counters: Counters,
+    spool: Spool,
+    table: LinkTable,
+    lag: dict[str, int | str] | None = None,
+    sharing: dict[str, Any] | None = None,
+    watching: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """``ok`` is false while the disk refuses records, or where the catalogue could never be read.
 
     ``lag`` is how far the relay is, where there is one, and ``sharing`` what this tracker hears of the others' counts: no
-    reason to send visitors elsewhere, as nothing is lost by either.
+    reason to send visitors elsewhere, as nothing is lost by either. ``watching`` is how reading the catalogue goes.
     """
     is_loaded = table is not EMPTY
     return {
@@ -23,7 +28,7 @@ def health_of(
         "tracker_id": counters.tracker_id,
         "started_at": counters.started_at,
         "spool": msgspec.to_builtins(spool.state()),
-        "catalogue": {"loaded": is_loaded, "version": max(table.version, 0), "links": len(table.links)},
+        "catalogue": {"loaded": is_loaded, "version": max(table.version, 0), "links": len(table.links)} | (watching or {}),
         "counters": msgspec.to_builtins(counters.totals) | {"bad_requests": dict(counters.bad_requests)},
         **({"queue": lag} if lag else {}),
         **({"limits": sharing} if sharing else {}),

@@ -14,6 +14,7 @@ from core.errors import SettingsError
 USER_AGENT_CHARS = 1024
 REFERRER_CHARS = 2048
 PAIRS = 100
+ADDRESS_CHARS = 128
 UNREADABLE = "(unreadable)"
 
 Pair = tuple[str, str, str]
@@ -25,11 +26,11 @@ HEADERS_READ = (
 )  # fmt: skip
 """All that :func:`read_hit` looks at."""
 
-TEXT_HEADERS = ("user-agent", "referer", "cookie")
+TEXT_HEADERS = ("user-agent", "referer", "cookie", "x-forwarded-for")
 """Of these, a value that cannot be read is named all the same."""
-_OTHERS = ("accept", "accept-language", "accept-encoding", "connection", "upgrade-insecure-requests", "sec-fetch-mode", "sec-fetch-site",
+_OTHERS = ("accept", "accept-language", "accept-encoding", "upgrade-insecure-requests", "sec-fetch-mode", "sec-fetch-site",
     "sec-fetch-user", "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "cache-control", "pragma", "dnt", "priority")  # fmt: skip
-_NAMES = {spelling.encode(): name for name in (*HEADERS_READ, "host", "expect") for spelling in (name, name.title())}
+_NAMES = {spelling.encode(): name for name in (*HEADERS_READ, "host", "expect", "connection") for spelling in (name, name.title())}
 _NAMES |= {spelling.encode(): "" for name in _OTHERS for spelling in (name, name.title())}
 """The headers that matter, and those that browsers send beside them, as most clients spell them."""
 
@@ -112,9 +113,13 @@ class Proxies:
         return client
 
 
-@lru_cache(maxsize=16_384)
 def read_address(text: str) -> str:
     """An IP address in normal form, without port, brackets, zone or IPv4-in-IPv6 wrapping; empty where it is none."""
+    return _read_address(text) if len(text) <= ADDRESS_CHARS else ""
+
+
+@lru_cache(maxsize=16_384)
+def _read_address(text: str) -> str:
     text = text.strip()
     if match := _PORT.fullmatch(text):
         text = match[1] or match[2]
@@ -166,7 +171,8 @@ def hit_of(method: str, path: str, query: str, found: dict[str, str], peer: str,
     get = found.get
     address = read_address(peer)
     if ("x-forwarded-for" in found or "x-forwarded-proto" in found) and proxies.trusts(address):
-        address = proxies.client(address, get("x-forwarded-for", ""))
+        hops = get("x-forwarded-for", "")
+        address = proxies.client(address, hops) if hops != UNREADABLE else ""  # not the proxy's: that would hide a visitor
         scheme = _forwarded_scheme(found) or scheme
     user_agent, referrer, length = get("user-agent", "").strip(), get("referer", "").strip(), get("content-length", "")
     is_long = len(user_agent) > USER_AGENT_CHARS or len(referrer) > REFERRER_CHARS
@@ -200,7 +206,7 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         if not name:
             continue
         text = value.decode("latin-1").strip()
-        if not (text.isprintable() or text.replace("\t", " ").isprintable()) or not text.isascii():
+        if (not (text.isprintable() or text.replace("\t", " ").isprintable()) or not text.isascii()) and name != "x-forwarded-for":
             if name not in TEXT_HEADERS:
                 continue
             text = UNREADABLE

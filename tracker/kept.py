@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from store.links import Mark
 from tracker.limits import BYTES, Counts, pack_counts, unpack_counts
 from tracker.links import SHELVES, LinkTable
 from tracker.snapshot import HEAD_BYTES, Packed, pack_head, pack_shelf, table_of, unpack_head, unpack_shelf
@@ -62,17 +63,35 @@ class KeptLinks:
         self._path = folder / LINKS
         self._secret = secret
         self._packed = packed
-        self._version = -1
+        self._mark = Mark(-1)
         self._rest_until = 0.0
 
-    def save(self, table: LinkTable, pause: Pause = lambda: None) -> bool:
-        """Write a table down, unless it is small, written already, or the last one was written a moment ago."""
-        if len(table.links) < LINKS_FROM or table.version == self._version or time.monotonic() < self._rest_until:
+    def save(
+        self, table: LinkTable, pause: Pause = lambda: None, _is_known: Callable[[Mark], bool] | None = None, at_once: bool = False
+    ) -> bool:
+        """Write a table down, unless it is written already, or the last one was written a moment ago and this is not the last call.
+
+        Of a small table nothing is kept, and nothing of what was there before. The file is this tracker's own: nobody
+        else can have left a newer one.
+        """
+        mark = Mark(table.version, table.changed_at, table.what)
+        if len(table.links) < LINKS_FROM:
+            return self._remove()
+        may_rest = table.version > self._mark.version and not at_once  # books that were put back make all that is kept wrong
+        if mark == self._mark or (may_rest and time.monotonic() < self._rest_until):
             return True
         self._rest_until = time.monotonic() + REST_S
         if not _replace(self._path, self._pieces(table, pause)):
             return False
-        self._version = table.version
+        self._mark = mark
+        return True
+
+    def _remove(self) -> bool:
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        self._mark = Mark(-1)
         return True
 
     def _pieces(self, table: LinkTable, pause: Pause) -> Iterator[bytes]:
@@ -95,7 +114,7 @@ class KeptLinks:
                 shelves.append(shelf)
                 pause()
             assert len(shelves) == SHELVES, "a head has a digest for each shelf"
-            self._version = head.version
+            self._mark = Mark(head.version, head.changed_at, head.what)
             return table_of(head, shelves, self._secret)
         return None
 

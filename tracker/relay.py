@@ -37,6 +37,9 @@ LOCK = "drain.lock"
 
 ENTRIES_A_STEP = 64
 SAVE_EVERY_MS = 1 * SECOND
+OPEN_EVERY_MS = 1 * SECOND
+"""How often a folder is tried that the disk did not give."""
+
 NOTE_EVERY_MS = 10 * SECOND
 """Of a spool in which nothing changes."""
 
@@ -62,7 +65,7 @@ class RelayReport(msgspec.Struct, frozen=True):
 
 class Lane(msgspec.Struct):
     """One spool folder on its way. ``sent`` is as far as its stream goes, which holds ``entries``; ``safe`` is as far as its
-    disk has it; ``refused``: why nothing of it can be sent."""
+    disk has it; ``refused``: why nothing of it can be sent, and when to try again (0: never, it is another's)."""
 
     folder: Path
     lag: Lag
@@ -72,6 +75,7 @@ class Lane(msgspec.Struct):
     entries: int = 0
     safe: Place = BEGINNING
     refused: str = ""
+    retry_at: Instant = 0
 
     @property
     def key(self) -> str:
@@ -100,6 +104,7 @@ class Relay:
         self._lanes: dict[Path, Lane] = {}
         self._lock = -1
         self._saved_at: Instant = 0
+        self._error = ""
 
     def __enter__(self) -> "Relay":
         return self
@@ -114,7 +119,7 @@ class Relay:
             return
         with suppress(Unavailable):
             self._learn([lane for lane in self._lanes.values() if not lane.refused])
-            self.save()
+            self.save(self._error)
         os.close(self._lock)
         self._lock = -1
 
@@ -125,7 +130,7 @@ class Relay:
             Unavailable: Redis, the books or the disk cannot take it now. Nothing is lost; the next step tries again.
         """
         self._take_lock()
-        self._lanes = {folder: self._lanes.get(folder) or self._open(folder) for folder in spool_folders(self._spool)}
+        self._lanes = {folder: self._lane_of(folder) for folder in spool_folders(self._spool)}
         report = RelayReport()
         # States first: what then is gone from a stream, and is not stored in the books read later, is lost.
         lanes = [lane for lane in self._lanes.values() if not lane.refused]
@@ -135,6 +140,7 @@ class Relay:
             report += self._send(lane, state)
         if self._clock() - self._saved_at >= SAVE_EVERY_MS:
             self.save()
+        self._error = ""
         return report
 
     def save(self, error: str = "") -> None:
@@ -143,7 +149,7 @@ class Relay:
         Raises:
             Unavailable: the disk does not take it.
         """
-        self._saved_at = self._clock()
+        self._saved_at, self._error = self._clock(), error
         for lane in self._lanes.values():
             self._follow(lane, self._saved_at)
             self._note(lane, error or lane.refused, self._saved_at)
@@ -162,17 +168,32 @@ class Relay:
             raise InUse(f"another relay, or a drain, is at work on {self._spool}; there can be only one") from None
         self._lock = lock
 
+    def _lane_of(self, folder: Path) -> Lane:
+        known = self._lanes.get(folder)
+        if known and not (known.retry_at and self._clock() >= known.retry_at):
+            return known
+        lane, before = self._open(folder), known.refused if known else ""
+        if lane.refused and lane.refused != before:
+            _log.error("%s is not sent: %s", folder, lane.refused)
+        elif before and not lane.refused:
+            _log.warning("%s is sent again", folder)
+        return lane
+
     def _open(self, folder: Path) -> Lane:
         """A folder that was not seen before: give it its identity, and make it known in the books."""
+        lane, now = Lane(folder, Lag(""), Cursor()), self._clock()
         try:
-            lane = Lane(folder, read_lag(folder) or _new_lag(folder), read_cursor(folder))
-        except Unavailable as error:
-            return _refused(Lane(folder, Lag(""), Cursor()), error)
+            lane.lag = read_lag(folder) or _new_lag(folder)
+            lane.cursor = read_cursor(folder)
+            start = _start_of(lane, now)
+        except (Unavailable, OSError) as error:
+            lane.refused, lane.retry_at = str(error), now + OPEN_EVERY_MS
+            return lane
         try:
             with self._books.writing() as connection:
-                lane.progress = register_spool(connection, _start_of(lane, self._clock()))
+                lane.progress = register_spool(connection, start)
         except SpoolTaken as error:
-            return _refused(lane, error)
+            lane.refused = str(error)
         return lane
 
     def _learn(self, lanes: Sequence[Lane]) -> None:
@@ -213,7 +234,7 @@ class Relay:
         if entry.end > lane.safe:
             segment = lane.folder / entry.end[0]
             size = segment.stat().st_size
-            keep_safe(segment, size, self._files)
+            keep_safe(segment, max(size, entry.end[1]), self._files)
             lane.safe = (segment.name, size)
 
     # --- what is stored
@@ -237,7 +258,7 @@ class Relay:
         is_behind = next_entry(lane.folder, lane.stored) is not None
         lag = Lag(
             lane.lag.identity,
-            (lane.cursor.segment, lane.cursor.offset),
+            lane.lag.place if lane.refused else (lane.cursor.segment, lane.cursor.offset),
             pending_bytes=bytes_between(lane.folder, lane.stored, None) if is_behind else 0,
             queued_bytes=bytes_between(lane.folder, lane.stored, lane.sent),
             entries=lane.entries,
@@ -251,16 +272,16 @@ class Relay:
             write_lag(lane.folder, lane.lag)
 
 
-def run_relay(relay: Relay, stop: threading.Event, every_ms: int = 100) -> None:
+def run_relay(relay: Relay, stop: threading.Event, every_ms: int = 100, stands_by: bool = False) -> None:
     """Relay until ``stop`` is set. Failures are logged when they begin and when they end, and retried ever more slowly, up to
-    ``LONGEST_PAUSE_MS``; none escapes but InUse."""
+    ``LONGEST_PAUSE_MS``; none escapes but InUse, unless it ``stands_by`` while another is at work on the spool."""
     failures = 0
     while not stop.is_set():
         try:
             report = relay.step()
-        except InUse:
-            raise
         except Exception as error:
+            if isinstance(error, InUse) and not stands_by:
+                raise
             if failures == 0 or not isinstance(error, Unavailable):
                 _log.warning("relaying stopped, nothing is lost: %s", error, exc_info=not isinstance(error, Unavailable))
             failures += 1
@@ -403,21 +424,16 @@ def _new_lag(folder: Path) -> Lag:
     return lag
 
 
-def _refused(lane: Lane, error: Exception) -> Lane:
-    _log.error("%s is not sent: %s", lane.folder, error)
-    lane.refused = str(error)
-    return lane
-
-
 def _start_of(lane: Lane, now: Instant) -> Progress:
     """Where a folder begins in the books: where a file drain left it, if one did since the relay last ran.
 
     A cursor that the relay itself wrote is no news to the books. If they now know less, they come from a backup, and so
-    may the events store: better to store again what is stored than to leave out what is not.
+    may the events store: better to store again what is stored than to leave out what is not. A first range that a file
+    drain had begun has no cursor yet, only its manifest.
     """
     spool_id, identity, cursor = lane.folder.name, lane.lag.identity, lane.cursor
     place = (cursor.segment, cursor.offset)
-    if place <= lane.lag.place:
+    if place < lane.lag.place or place == lane.lag.place != BEGINNING:
         return Progress(spool_id, identity, BEGINNING, moved_at=now)
     manifest = read_manifest(lane.folder)
     plan = (manifest.segment, manifest.end) if manifest else BEGINNING

@@ -6,17 +6,19 @@ Several tracker processes of one installation share the port: on Linux the kerne
 import asyncio
 import errno
 import gc
+import resource
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 
 from core.errors import InUse, Unavailable
 from core.settings import Settings
 from tracker.app import Running, running
 from tracker.files import SYSTEM, FileSystem
 from tracker.spool import is_owned, spool_folders
-from tracker.wire import WireTracker
+from tracker.wire import CONNECTIONS, WireTracker
 
 BACKLOG = 2048
 GRACE_S = 3.0
@@ -24,6 +26,8 @@ GRACE_S = 3.0
 PORT_TRIES, PORT_PAUSE_S = 5, 0.05
 SWITCH_INTERVAL_S = 0.001
 GARBAGE_OBJECTS = 50_000
+FILES_OF_OURS = 200
+"""Segments, books, threads: connections leave so many descriptors to them."""
 
 
 def run_tracker(settings: Settings, tracker_id: str) -> None:
@@ -54,7 +58,7 @@ async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None 
 
 
 async def _on_wire(tracker: Running, settings: Settings, stop: asyncio.Event) -> None:
-    wire = WireTracker(tracker.edge, tracker.proxies)
+    wire = WireTracker(tracker.edge, tracker.proxies, min(CONNECTIONS, _most_files() - FILES_OF_OURS))
     try:
         await wire.listen(settings.tracker_host, settings.tracker_port, BACKLOG)
     except OSError as error:
@@ -93,6 +97,16 @@ async def _on_granian(tracker: Running, settings: Settings, stop: asyncio.Event)
         if "in use" in str(error):  # between our look and Granian's
             raise InUse(_taken(settings)) from None
         raise
+
+
+def _most_files() -> int:
+    """How many files and sockets this process may have open: all that the system allows it, not only what it grants unasked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _spare_the_collector() -> None:

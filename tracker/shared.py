@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from core.errors import SettingsError
+from store.links import Mark
 from tracker.limits import Counts, pack_counts, unpack_counts
 from tracker.links import LinkTable
 from tracker.snapshot import HEAD_BYTES, Head, Packed, installation_name, pack_head, pack_shelf, table_of, unpack_head, unpack_shelf
@@ -55,8 +56,12 @@ class Redis:
             # Our own exchange is the retry.
             retry = Retry(NoBackoff(), 0)
             self._client: Any = redis.Redis.from_url(url, retry=retry, **patience)
-        except ValueError:
-            raise SettingsError(["FAIRSHARE_QUEUE_URL=(hidden) is not an address of Redis"]) from None
+            pool = self._client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # connects to nothing; only this looks at what the URL asks for
+        except (TypeError, ValueError, AttributeError, redis.RedisError):
+            raise SettingsError(
+                ["FAIRSHARE_QUEUE_URL=(hidden) is not an address of Redis, or asks for what its client does not know"]
+            ) from None
 
     def ask(self, question: Callable[[Any], Result]) -> Result | None:
         """What ``question(client)`` gives; None where Redis does not answer, refuses, or rests."""
@@ -161,16 +166,19 @@ class SharedLinks:
                 pause()
         return table_of(head, shelves, self._secret)
 
-    def save(self, table: LinkTable, pause: Pause = lambda: None) -> bool:
-        """Put a table down, unless one as new lies there whole; false where Redis does not take it.
+    def save(
+        self, table: LinkTable, pause: Pause = lambda: None, is_known: Callable[[Mark], bool] = lambda _: True, _at_once: bool = False
+    ) -> bool:
+        """Put a table down, unless the same or a newer one lies there whole; false where Redis does not take it.
 
+        A newer one whose change is not ``is_known`` gives way: it is of books that were since put back from a copy.
         The chunks come first and the head last: whoever reads meanwhile sees the old table or the new one.
         """
         found = self._redis.ask(lambda client: (self._read_head(client), self._read_chunk_names(client)))
         if found is None:
             return False
         (*before,), there = found
-        if before and before[0].version >= table.version and there.issuperset(before[0].chunks):
+        if before and there.issuperset(before[0].chunks) and _is_as_new(before[0], table, is_known):
             return True
         if not self._redis.ask(lambda client: bool(client.set(self._lock_key, b"", nx=True, ex=WRITER_S))):
             return False  # somebody else is at it
@@ -209,3 +217,8 @@ class SharedLinks:
         if client.type(self._chunks_key) not in (b"hash", b"none"):
             client.delete(self._chunks_key)
         return set(client.hkeys(self._chunks_key)) - self._damaged
+
+
+def _is_as_new(head: Head, table: LinkTable, is_known: Callable[[Mark], bool]) -> bool:
+    mark = Mark(head.version, head.changed_at, head.what)
+    return mark == Mark(table.version, table.changed_at, table.what) or (head.version > table.version and is_known(mark))

@@ -21,6 +21,7 @@ import msgspec
 
 from core.clock import Instant
 from core.errors import InUse, Unavailable
+from core.ids import is_slug
 from tracker.files import SYSTEM, create_durably, make_folder_durably
 from tracker.files import FileSystem as FileSystem
 from tracker.files import SystemFiles as SystemFiles
@@ -44,8 +45,11 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 def spool_folders(spool: Path) -> list[Path]:
-    """The trackers' folders under ``DIR/spool``, sorted; none where the folder does not exist yet."""
-    return sorted(path for path in spool.iterdir() if path.is_dir()) if spool.is_dir() else []
+    """The trackers' folders under ``DIR/spool``, sorted; none where the folder does not exist yet.
+
+    Only those that a tracker may be called by: a disk of its own has a ``lost+found``, which nobody may read.
+    """
+    return sorted(path for path in spool.iterdir() if is_slug(path.name) and path.is_dir()) if spool.is_dir() else []
 
 
 def segments(folder: Path, since: str = "") -> list[Path]:

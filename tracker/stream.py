@@ -201,9 +201,13 @@ class Streams:
                 socket_timeout=ANSWER_WITHIN_S,
                 retry=Retry(NoBackoff(), 0),
             )
-        except ValueError:
-            raise SettingsError(["FAIRSHARE_QUEUE_URL=(hidden) is not an address of Redis"]) from None
-        self._where = _shown(url)
+            pool = self._redis.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # connects to nothing; only this looks at what the URL asks for
+            self._where = _shown(url)
+        except (TypeError, ValueError, AttributeError, redis.RedisError):
+            raise SettingsError(
+                ["FAIRSHARE_QUEUE_URL=(hidden) is not an address of Redis, or asks for what its client does not know"]
+            ) from None
 
     def states(self, keys: Sequence[str]) -> list[State]:
         """Each stream's newest id and length. The id ``?`` stands for a key that holds something else."""

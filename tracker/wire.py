@@ -29,30 +29,38 @@ from tracker.hit import Hit, Proxies, hit_of, read_headers
 
 TARGET_BYTES = 16 * 1024
 HEAD_BYTES = 64 * 1024
-"""Of a head that arrives in more than one piece; a piece is what the event loop reads at once, 256 KB at most."""
+"""Of a head, behind the piece in which it began; a piece is what the event loop reads at once, 256 KB at most."""
 MOST_BYTES = HEAD_BYTES + DRAIN_FACTOR * BODY_BYTES
 HEADERS = 128
 OPEN_REQUESTS = 64
 """Requests of one connection without an answer; beyond, nothing more is read from it."""
+PIPELINED = 512
+"""As many may be in what was read at once; one more is refused."""
+SHORT_BYTES = 512
+"""Addresses of this length are remembered in parts, some thousand of them."""
 CONNECTIONS = 20_000
 HEAD_WITHIN_S = 20
 IDLE_S = 75
 ANSWER_WITHIN_S = 60
+GOODBYE_S = 3
+"""How long an ended connection may take to read its last answer."""
 TICK_S = 1.0
 UNREAD_S = 0.1
 """At a stop, requests that were sent already, but not read yet, are waited for so long."""
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_OFFER = (b"upgrade", b"connection", b"http2-settings")
 _log = logging.getLogger("fairshare.wire")
 
 
 class WireTracker:
     """All connections of one tracker process. Create and use it on one event loop."""
 
-    def __init__(self, edge: Edge, proxies: Proxies) -> None:
+    def __init__(self, edge: Edge, proxies: Proxies, most_connections: int = CONNECTIONS) -> None:
         self.edge = edge
         self.proxies = proxies
+        self.most_connections = most_connections
         self.connections: set[Connection] = set()
         self.is_stopping = False
         self.now = 0.0
@@ -86,7 +94,7 @@ class WireTracker:
 
     def add(self, connection: "Connection") -> bool:
         """Room for one more connection? Counts those that find none."""
-        if len(self.connections) >= CONNECTIONS or self.is_stopping:
+        if len(self.connections) >= self.most_connections or self.is_stopping:
             self.edge.count_bad("too_many_connections")
             return False
         self.connections.add(connection)
@@ -120,9 +128,9 @@ class WireTracker:
         """Once a second: the time, and who has taken too long. No request asks for the time of its own."""
         self.now = self._loop.time()
         self._begins = {}
+        self._timer = self._loop.call_later(TICK_S, self._tick)
         for connection in [one for one in self.connections if one.deadline < self.now]:
             connection.expire()
-        self._timer = self._loop.call_later(TICK_S, self._tick)
 
 
 class Request:
@@ -156,8 +164,7 @@ class Request:
 
     def send(self, answer: Answer) -> None:
         """Write the answer out, as soon as the answers before it have left."""
-        keeps_alive = self.keeps_alive and not self.connection.wire.is_stopping
-        self.keeps_alive = keeps_alive
+        keeps_alive = self.keeps_alive = self.keeps_alive and not self.connection.ends_with(self)
         end = "\r\n" if keeps_alive else "connection: close\r\n\r\n"
         head = f"{self.connection.wire.begin(answer.status)}{header_lines(answer)}{end}"
         assert head.count("\n") == len(answer.headers) + (3 if keeps_alive else 4), "a header holds a line break"
@@ -182,6 +189,7 @@ class Connection(asyncio.Protocol):
         self._raw_headers: list[tuple[bytes, bytes]] = []
         self._size = 0
         self._is_head = False
+        self._is_in_message = False
         self._body: _Body | None = None
 
     # --- from the loop ---
@@ -196,15 +204,19 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_over:
             return
+        self._size += len(data)
+        if self._is_head and self._size > HEAD_BYTES:
+            self._refuse(_TOO_LONG)
+            return
+        if self._is_in_message and self._size > MOST_BYTES:
+            if self._body is not None:
+                self._body.overflow()
+            self._read_no_more()
+            return
         try:
-            if self._is_head and self._size + len(data) > HEAD_BYTES:
-                self._refuse(_TOO_LONG)
-                return
             self._parser.feed_data(data)
-            if self._is_head:
-                self._size += len(data)
-        except httptools.HttpParserUpgrade:
-            self._read_no_more()  # the offer is declined by a plain answer
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
         except httptools.HttpParserCallbackError as fault:
             self._refuse(_answer_of(fault.__context__))
         except httptools.HttpParserError:
@@ -223,6 +235,8 @@ class Connection(asyncio.Protocol):
         self.wire.remove(self)
         if self._body is not None:
             self._body.fail()
+        # The parser knows the connection: without this only the collector could part them.
+        self._parser, self._body = None, None
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -246,25 +260,33 @@ class Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_head:
+            raise _Refused(431, "headers behind a body are not read here")
         self._raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._is_head = False
-        if self._is_over:
-            return
+        self._is_head, self._size = False, 0
         parser, wire = self._parser, self.wire
+        if self._is_over or parser.should_upgrade():
+            return
         if len(self._target) > TARGET_BYTES:
             raise _Refused(414, f"an address may have {TARGET_BYTES // 1024} KB")
         if len(self._raw_headers) > HEADERS:
             raise _Refused(431, f"a request may have {HEADERS} headers")
+        if len(self._open) >= PIPELINED:
+            raise _Refused(503, f"{PIPELINED} requests of one connection wait already")
         found = read_headers(self._raw_headers)
-        if "host" not in found and parser.get_http_version() != "1.0":
-            raise _Refused(400, "a request names its host")
+        self._raw_headers = []
+        host = found.get("host")
+        if "," in host if host is not None else parser.get_http_version() != "1.0":
+            raise _Refused(400, "a request names its host, once")
         method = parser.get_method().decode("ascii")
-        path, query = _split(self._target)
+        path, query = _split(self._target) if len(self._target) <= SHORT_BYTES else _split.__wrapped__(self._target)
         hit = hit_of(method, path, query, found, self._peer, "http", wire.proxies)
-        request = Request(self, method == "HEAD", parser.should_keep_alive())
+        keeps_alive = parser.should_keep_alive() and ("connection" not in found or parser.get_http_version() != "1.0")
+        request = Request(self, method == "HEAD", keeps_alive)
         self._open.append(request)
+        self._is_in_message = True
         self.deadline = wire.now + ANSWER_WITHIN_S
         try:
             met = wire.edge.meet(hit)
@@ -282,13 +304,11 @@ class Connection(asyncio.Protocol):
             request.send(_answer_of(fault))
 
     def on_body(self, body: bytes) -> None:
-        self._size += len(body)
         if self._body is not None:
             self._body.feed(body)
-        if self._size > MOST_BYTES:
-            self._read_no_more()
 
     def on_message_complete(self) -> None:
+        self._is_in_message = False
         if self._body is not None:
             self._body.end()
             self._body = None
@@ -311,10 +331,14 @@ class Connection(asyncio.Protocol):
                 return
         if not ready:
             self.deadline = self.wire.now + IDLE_S
-            if self._is_over:
+            if self._is_over or self.wire.is_stopping:
                 self._end()
                 return
         self._let_go()
+
+    def ends_with(self, request: Request) -> bool:
+        """True at a stop, for the last of the open requests."""
+        return self.wire.is_stopping and len(self._open) > 0 and self._open[-1] is request
 
     def finish(self) -> None:
         """Take no new request; end once the open ones are answered."""
@@ -322,8 +346,12 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def expire(self) -> None:
-        """Too slow: silence that fills connections is an old attack."""
-        self._end()
+        """Too slow: silence that fills connections is an old attack. Who does not even read the end is cut off."""
+        if self._is_over:
+            self.abort()
+        else:
+            self._is_head = self._is_in_message = False
+            self._end()
 
     def abort(self) -> None:
         self._is_over = True
@@ -333,9 +361,10 @@ class Connection(asyncio.Protocol):
     def _answer_later(self, request: Request, hit: Hit, found: dict[str, str]) -> None:
         """Whatever is no touch: a task, which may read the body while it arrives."""
         self._body = body = _Body()
-        if found.get("expect", "").lower() == "100-continue" and self._transport is not None:
+        if found.get("expect", "").lower() == "100-continue" and self._open[0] is request and self._transport is not None:
             self._transport.write(_CONTINUE)
         request.task = self.wire.run(request, self.wire.edge.answer(hit, body.read))
+        request.task.add_done_callback(lambda _: body.discard())
 
     def _refuse(self, answer: Answer) -> None:
         """Answer in turn, then end: where the next request would begin, nobody knows."""
@@ -344,10 +373,23 @@ class Connection(asyncio.Protocol):
         self.wire.edge.count_bad("malformed_http")
         if self._body is not None:
             self._body.fail()
+        if self._is_in_message:  # its request has its answer, or will have one; a second would reach somebody else
+            self._read_no_more()
+            return
         request = Request(self, is_head=False, keeps_alive=False)
         self._open.append(request)
         self._is_over = True
         request.send(answer)
+
+    def _decline(self, rest: bytes) -> None:
+        """An offer of another protocol: read the same request once more, as if it had not been made."""
+        method = self._parser.get_method()
+        if method == b"CONNECT" or self._is_over:
+            self._refuse(_NO_HTTP)
+            return
+        kept = [b"%b: %b\r\n" % header for header in self._raw_headers if header[0].lower() not in _OFFER]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self._target, b"".join(kept), rest))
 
     def _read_no_more(self) -> None:
         """The open requests are answered, the last of them with a goodbye."""
@@ -361,8 +403,16 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         self._is_over = True
         self._open.clear()
+        self.deadline = self.wire.now + GOODBYE_S
         if self._transport is not None:
-            self._transport.close()
+            if (self._is_in_message or self._is_head) and self._transport.can_write_eof():
+                # Who still sends would lose the answer to a reset: what comes is read and thrown away for a moment.
+                self._transport.write_eof()
+                if self._is_held:
+                    self._is_held = False
+                    self._transport.resume_reading()
+            else:
+                self._transport.close()
 
     def _hold(self) -> None:
         if self._transport is not None and not self._is_held:
@@ -383,12 +433,22 @@ class _Body:
         self._length = 0
         self._whole: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
+    def discard(self) -> None:
+        """Nobody will read it."""
+        self._content.clear()
+        self._length = DRAIN_FACTOR * BODY_BYTES
+
     def feed(self, data: bytes) -> None:
         self._length += len(data)
         if self._length <= BODY_BYTES:
             self._content += data
         elif self._length > DRAIN_FACTOR * BODY_BYTES:
             self.end()
+
+    def overflow(self) -> None:
+        """More comes than anybody may send."""
+        self.discard()
+        self.end()
 
     def end(self) -> None:
         if not self._whole.done():

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError
 
 from store.books import Books
 from store.leases import Lease, LeaseLost, Turn, find_lease, release_lease, renew_lease, take_lease
@@ -139,3 +141,23 @@ def test_the_holder_keeps_it_by_itself_however_long_an_insert_takes(sqlite_books
             pause.wait(0.1)
             assert not second.take()
         assert first.is_mine
+
+
+def test_whatever_a_server_that_goes_away_raises_the_keeper_goes_on(sqlite_books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Turn(sqlite_books, "drain", "first", FakeClock(), 1.5)) as first:
+        first.take()
+        renewed, writing, pause = first._renewed, sqlite_books.writing, threading.Event()
+        failures = iter([InterfaceError("UPDATE", {}, Exception("gone")), ValueError("strange")])
+
+        def failing() -> AbstractContextManager[Connection]:
+            for failure in failures:
+                raise failure
+            return writing()
+
+        monkeypatch.setattr(sqlite_books, "writing", failing)
+        for _ in range(100):
+            if first._renewed > renewed:
+                break
+            pause.wait(0.02)
+        assert next(failures, None) is None
+        assert first._renewed > renewed

@@ -84,6 +84,28 @@ def test_what_is_behind_the_cursor_is_pending(where: Settings, events: EventsSto
     assert conservation(where, events) == [row(received=3, stored=3)]
 
 
+def test_cursors_caught_between_two_folders_of_a_relay_are_read_again(
+    where: Settings, events: EventsStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(where, click(1))
+    write(where, click(2), tracker="t1")
+    drain(where, events, clock)
+    late = where.spool / "t0" / "cursor.json"
+    content = late.read_bytes()
+    late.unlink()
+    assert not all(row.balanced for row in conservation(where, events))
+
+    class Relayed:
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            if seconds >= 1:
+                late.write_bytes(content)
+
+    monkeypatch.setattr("tracker.conservation.time", Relayed)
+    queue = Settings(data=where.data, queue_url="redis://localhost")
+    assert conservation(queue, events) == [row(received=2, stored=2)]
+
+
 def test_bad_records_are_counted_where_they_are_stored(where: Settings, events: EventsStore, clock: FakeClock) -> None:
     future = b'{"event":"touch","tenant_id":"north","received_at":%d,"wings":2}' % NOON
     write(where, b"garbage\n", click(1), b"more garbage\n", frame(b"{}"), frame(future))

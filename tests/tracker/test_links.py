@@ -5,18 +5,24 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, update
 
 from core.catalogue import Affiliate, ApiKey, Link, Programme, Tenant
 from core.events import CHANNELS
 from core.identity import tenant_key
+from store import schema
 from store.books import Books, open_books
 from store.catalogue import put, remove
 from store.links import stream_links
-from tracker.links import EMPTY, ENTRIES_KEPT, Cap, build_table
+from tests.fakes import NOON
+from tracker.commit import SpoolState
+from tracker.counters import Counters
+from tracker.health import health_of
+from tracker.links import EMPTY, ENTRIES_KEPT, Cap, LinkTable, build_table
 from tracker.watch import Watch, read_table
 
 SECRET = b"installation secret"
@@ -136,6 +142,91 @@ def test_books_that_were_never_readable_leave_an_empty_table(tmp_path: Path):
     watch.look()
     books.close()
     assert (watch.is_loaded, watch.failures) == (False, 1)
+
+
+class Broken:
+    """A depot that raises, as none should."""
+
+    def load(self, *_: object) -> LinkTable | None:
+        raise RuntimeError("broken")
+
+    def save(self, *_: object) -> bool:
+        raise RuntimeError("broken")
+
+
+class Noted:
+    """A depot that remembers the versions it was given."""
+
+    def __init__(self) -> None:
+        self.versions: list[int] = []
+
+    def load(self, *_: object) -> LinkTable | None:
+        return None
+
+    def save(self, table: LinkTable, *_: object) -> bool:
+        self.versions.append(table.version)
+        return True
+
+
+def test_a_depot_that_fails_stops_neither_the_watch_nor_the_other_depots(filled: Books, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tracker.watch.SAVE_EVERY_S", 0.0)
+    noted = Noted()
+    watch = Watch(filled, SECRET, look_every_s=0.02, depots=[Broken(), noted])
+    watch.start()
+    try:
+        _wait_until(lambda: len(noted.versions) > 1)
+        add(filled, Link("autumn", "north", "main", "anna", "https://north.example/autumn"))
+        _wait_until(lambda: "autumn" in watch.table.links and noted.versions[-1] == watch.table.version)
+        assert watch.failures > 2, "one reading, and each writing"
+    finally:
+        watch.stop()
+
+
+def test_health_says_that_the_books_cannot_be_read_and_the_table_may_be_old(filled: Books, monkeypatch: pytest.MonkeyPatch):
+    watch = Watch(filled, SECRET)
+
+    class Spool:
+        is_healthy = True
+
+        def state(self) -> SpoolState:
+            return SpoolState("strict", 0, "", 0, 0, 0, "", 0.0)
+
+    def catalogue() -> dict[str, object]:
+        health = health_of(Counters("t0", NOON), Spool(), watch.table, watching=watch.state())  # type: ignore[arg-type]
+        return health["catalogue"]  # type: ignore[no-any-return]
+
+    watch.look()
+    assert (catalogue()["current"], catalogue()["failures"]) == (True, 0)
+    monkeypatch.setattr("tracker.watch.read_table", Broken().load)
+    watch.look()
+    assert (catalogue()["loaded"], catalogue()["current"], catalogue()["failures"]) == (True, False, 1)
+
+
+def as_an_older_program(books: Books) -> None:
+    """Links as programs wrote them that knew no number of the change in a link."""
+    with books.writing() as connection:
+        connection.execute(update(schema.links).values(changed_version=0))
+
+
+def test_books_that_take_the_place_of_untouched_ones_are_read_whole(books: Books, request: pytest.FixtureRequest):
+    untouched = read_table(books, SECRET)
+    filled = request.getfixturevalue("filled")
+    as_an_older_program(filled)
+    assert set(read_table(filled, SECRET, untouched).links) == {"spring"}
+    with filled.writing() as connection:
+        connection.execute(delete(schema.catalogue_changes).where(schema.catalogue_changes.c.what.contains(" link ")))
+    assert set(read_table(filled, SECRET, untouched).links) == {"spring"}, "nor do notes of the links have to tell"
+
+
+def test_a_link_that_an_older_program_changed_is_seen(filled: Books):
+    add(filled, *(Link(f"c{number}", "north", "main", "anna", "https://north.example/") for number in range(600)))
+    before = read_table(filled, SECRET)
+    add(filled, msgspec.structs.replace(SPRING, disabled=True), Link("new", "north", "main", "anna", "https://north.example/"))
+    as_an_older_program(filled)
+    add(filled, *(Link(f"d{number}", "north", "main", "anna", "https://north.example/") for number in range(600)))
+    after = read_table(filled, SECRET, before)
+    assert after.links["spring"].disabled
+    assert len(after.links) == 1202
 
 
 def many(count: int) -> Iterator[tuple[object, ...]]:

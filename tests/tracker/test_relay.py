@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -251,6 +252,19 @@ def test_a_spool_of_the_file_queue_goes_on_where_its_drain_left_it(node: Node, m
     assert len(memory.blocks) == 3, "what the file drain had begun was repeated under its own token"
 
 
+def test_the_very_first_range_of_the_file_queue_is_repeated_with_its_bounds(node: Node, memory: Memory, clock: FakeClock) -> None:
+    node.write(1, 2)
+    memory.after = cut_now
+    with Drain(Settings(data=node.settings.data), memory, clock) as drain, pytest.raises(PowerCut):  # type: ignore[arg-type]
+        drain.step()
+    memory.after = lambda: None
+    node.write(3)
+    node.carry(memory)
+
+    assert memory.ids() == ids(1, 4)
+    assert len(memory.blocks) == 2
+
+
 def test_a_file_drain_in_between_is_believed(node: Node, memory: Memory, clock: FakeClock) -> None:
     node.write(1)
     node.carry(memory)
@@ -344,6 +358,74 @@ def test_nothing_is_sent_that_is_not_safe_on_the_disk(node: Node) -> None:
         assert streams.lengths([node.key()]) == [0]
 
 
+def test_what_was_cut_off_while_it_was_read_is_not_sent(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.write(1, 2)
+
+    def read_and_cut(folder: Path, place: Place) -> Any:
+        entry = next_entry(folder, place)
+        os.truncate(folder / FIRST, len(click(1)))
+        return entry
+
+    with node.relay() as relay, closing(Streams(node.settings.queue)) as streams:
+        with monkeypatch.context() as patch:
+            patch.setattr("tracker.relay.next_entry", read_and_cut)
+            with pytest.raises(Unavailable, match=f"lost its last {len(click(2))} bytes"):
+                relay.step()
+        assert streams.lengths([node.key()]) == [0]
+        assert relay.step().sent_bytes == len(click(1))
+
+
+def test_a_disk_that_refuses_for_a_moment_refuses_a_folder_for_a_second(
+    node: Node, memory: Memory, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    node.write(1)
+    node.write(2, tracker_id="t1")
+
+    def refuse(folder: Path) -> Any:
+        raise Unavailable(f"{folder / 'relay.json'} cannot be written: no space")
+
+    with node.relay() as relay, node.intake(memory) as intake:
+        with monkeypatch.context() as patch:
+            patch.setattr("tracker.relay._new_lag", refuse)
+            for _ in range(3):
+                clock.advance(1000)
+                assert relay.step().entries == 0
+        assert caplog.text.count("is not sent") == 2, "once for each folder, not each second"
+        assert relay.step().entries == 0
+        clock.advance(1000)
+        assert relay.step().entries == 2
+        intake.step()
+    assert sorted(memory.ids()) == ids(1, 3)
+
+
+@pytest.mark.parametrize("name", ["manifest", "cursor.json"])
+def test_a_damaged_file_stops_its_own_folder_until_it_is_mended(node: Node, memory: Memory, clock: FakeClock, name: str) -> None:
+    node.write(1)
+    node.write(2, tracker_id="t1")
+    with Drain(Settings(data=node.settings.data), memory, clock) as drain:  # type: ignore[arg-type]
+        drain.step()
+    node.write(3)
+    node.write(4, tracker_id="t1")
+    file = node.folder() / name
+    whole = file.read_bytes() if file.exists() else b""
+    file.write_bytes(b"{")
+
+    with node.relay() as relay, node.intake(memory) as intake:
+        assert relay.step().entries == 1
+        lag = read_lag(node.folder())
+        assert lag is not None
+        assert re.search(f"{name} is damaged", lag.error)
+        if whole:
+            file.write_bytes(whole)
+        else:
+            file.unlink()
+        clock.advance(1000)
+        assert relay.step().entries == 1
+        assert error_of(node) == ""
+        intake.step()
+    assert sorted(memory.ids()) == ids(1, 5), "the file drain's place was believed, before and after"
+
+
 def test_a_folder_that_cannot_be_read_does_not_hold_up_the_others(node: Node, memory: Memory, caplog: Any) -> None:
     node.write(1)
     node.write(2, tracker_id="t1")
@@ -363,6 +445,22 @@ def test_a_folder_is_read_by_a_relay_or_by_a_drain(node: Node, memory: Memory, c
             drain.step()
         with node.relay() as second, pytest.raises(InUse, match="another relay, or a drain, is at work"):
             second.step()
+
+
+def test_one_that_stands_by_goes_on_when_the_other_ends_and_any_other_gives_up(node: Node, caplog: Any) -> None:
+    node.write(1)
+    with node.relay() as first, node.relay() as second:
+        first.step()
+        with pytest.raises(InUse):
+            run_relay(second, threading.Event(), 5)
+        stop = threading.Event()
+        runner = threading.Thread(target=run_relay, args=(second, stop, 5, True))
+        runner.start()
+        wait_for(lambda: "another relay, or a drain, is at work" in caplog.text)
+        first.close()
+        wait_for(lambda: "relaying goes on" in caplog.text)
+        stop.set()
+        runner.join()
 
 
 def test_the_relay_notes_how_far_behind_it_is_and_why(node: Node, redis: RedisServer, clock: FakeClock) -> None:
@@ -428,6 +526,20 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(node: Node, redis: 
     runner.join()
 
     assert caplog.text.count("relaying stopped, nothing is lost: the queue at 127.0.0.1") == 1
+
+
+def test_a_relay_that_stops_while_redis_is_down_leaves_the_reason_behind(node: Node, redis: RedisServer) -> None:
+    node.write(1)
+    relay, stop = node.relay(), threading.Event()
+    relay.step()
+    redis.kill()
+    runner = threading.Thread(target=run_relay, args=(relay, stop, 5))
+    runner.start()
+    wait_for(lambda: "cannot be reached" in error_of(node))
+    stop.set()
+    runner.join()
+
+    assert "cannot be reached" in error_of(node)
 
 
 def error_of(node: Node) -> str:

@@ -242,7 +242,7 @@ def test_health_names_the_bound_and_counts_what_happened(with_front: Callable[..
     health = msgspec.json.decode(answer.body)
     assert (answer.status, health["ok"], health["tracker_id"]) == (200, True, "t0")
     assert (health["spool"]["durability"], health["spool"]["loss_bound_ms"], health["spool"]["recorded"]) == ("bounded", 70, 3)
-    assert (health["catalogue"]["loaded"], health["catalogue"]["links"]) == (True, 4)
+    assert (health["catalogue"]["loaded"], health["catalogue"]["links"], health["catalogue"]["current"]) == (True, 4, True)
     assert health["counters"] == {
         "received": 3,
         "recorded": 3,

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from core.catalogue import Affiliate, ApiKey, Link, Programme, Tenant
 from core.clock import DAY
@@ -256,6 +257,18 @@ def test_the_thread_exchanges_by_itself(redis: RedisServer, tmp_path: Path, cloc
     assert two.exchange.state()["failures"] == 0
 
 
+def test_a_first_exchange_that_fails_stops_no_tracker(tracker: Make, monkeypatch: pytest.MonkeyPatch):
+    one = tracker("t0")
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(one.exchange, "step", fail)
+    one.exchange.start()
+    one.exchange.stop()
+    assert one.exchange.state()["failures"] >= 1
+
+
 def _room(neighbours: Neighbours, of: LinkEntry, clock: FakeClock) -> int:
     tally = neighbours.limits._tallies.get("link spring")
     return 30 - tally.in_all - tally.elsewhere_in_all if tally else 30
@@ -381,6 +394,43 @@ def test_an_older_table_does_not_push_out_a_newer_one(depot: Callable[[], Shared
     loaded = depot().load()
     assert loaded is not None
     assert loaded.version == 9
+
+
+def test_a_newer_snapshot_of_books_that_were_put_back_gives_way(full: Books, depot: Callable[[], SharedLinks]):
+    depot().save(table_of(version=9_999))
+    watch = Watch(full, SECRET, depots=[depot()])
+    watch.look()
+    watch.save()
+    assert same(depot().load(), read_table(full, SECRET))
+
+    early = watch.table
+    with full.writing() as connection:
+        put(connection, Link("c7", "north", "main", "anna", "https://north.example/new", disabled=True), "test", 2)
+    watch.look()
+    watch.save()
+    late = Watch(full, SECRET, depots=[depot()])
+    late.look()
+    late.table = early
+    late.save()
+    assert same(depot().load(), watch.table), "one that is newer and of these books stays"
+
+
+def test_a_snapshot_with_the_same_number_and_another_change_gives_way(depot: Callable[[], SharedLinks]):
+    depot().save(table_of())
+    other = structs.replace(table_of(lost="https://north.example/lost"), what="added link lost")
+    depot().save(other)
+    assert same(depot().load(), other)
+
+
+def test_a_kept_table_of_books_that_were_put_back_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept, "LINKS_FROM", 100)
+    folder = KeptLinks(tmp_path, SECRET, Packed())
+    other = structs.replace(table_of(lost="https://north.example/lost"), what="added link lost")
+    for table in (table_of(), other, table_of(version=3)):
+        folder.save(table)
+        assert same(KeptLinks(tmp_path, SECRET, Packed()).load(), table), "without a rest"
+    folder.save(table_of(count=50, version=4))
+    assert list(tmp_path.iterdir()) == [], "a small table is not kept, and no large one in its place"
 
 
 def test_a_chunk_that_is_missing_or_damaged_is_written_again(depot: Callable[[], SharedLinks], redis: RedisServer):
@@ -515,6 +565,30 @@ def test_without_books_the_snapshot_serves_and_without_both_nothing(
     assert same(back.table, first.table), "and without Redis the books are read"
     back.save()
     gone.close()
+
+
+def test_a_stop_leaves_the_newest_table_that_was_read_even_while_the_books_are_down(
+    full: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kept, "LINKS_FROM", 10)
+    folder = KeptLinks(tmp_path, SECRET, Packed())
+    watch = Watch(full, SECRET, depots=[folder])
+    watch.look()
+    watch.save()
+    with full.writing() as connection:
+        put(connection, Link("c7", "north", "main", "anna", "https://north.example/7", disabled=True), "test", 2)
+    watch.look()
+    watch.save()
+    assert not KeptLinks(tmp_path, SECRET, Packed()).load().links["c7"].disabled, "the file rests"  # type: ignore[union-attr]
+
+    with closing(open_books(f"sqlite:///{tmp_path}/missing/books.sqlite")) as gone:
+        watch._books = gone
+        watch.look()
+        watch.stop()
+        late = Watch(gone, SECRET, depots=[KeptLinks(tmp_path, SECRET, Packed())])
+        late.look()
+    assert (watch.is_current, late.is_current) == (False, False)
+    assert late.table.links["c7"].disabled
 
 
 def test_a_snapshot_of_other_books_is_not_built_upon(full: Books, depot: Callable[[], SharedLinks], monkeypatch: pytest.MonkeyPatch):

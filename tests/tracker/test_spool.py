@@ -26,6 +26,7 @@ from tracker.spool import (
     own_folder,
     read_records,
     segments,
+    spool_folders,
     unframe,
 )
 
@@ -514,3 +515,11 @@ def test_whatever_fails_and_whenever_the_power_goes_confirmed_records_survive(fa
         else:
             confirmed |= set(batch)
         assert disk.survivors() == confirmed, "after every batch, as if the power went now"
+
+
+def test_only_folders_that_a_tracker_may_be_called_by_are_spools(tmp_path: Path):
+    """A disk of its own holds a ``lost+found`` that only root may read."""
+    for name in ("t0", "lost+found", "T1", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "drain.lock").touch()
+    assert [folder.name for folder in spool_folders(tmp_path)] == ["t0"]

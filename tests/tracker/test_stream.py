@@ -1,6 +1,6 @@
 """Entries and what they mean; streams in a real Redis, which may lose any of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -11,6 +11,7 @@ from core.errors import SettingsError, Unavailable
 from store.spools import BEGINNING, Place
 from tests.servers import RedisServer
 from tracker.relay import resume
+from tracker.shared import Redis
 from tracker.stream import Entry, Piece, State, Streams, fields_of, fit, join, key_of, place_of, read_entry, stream_id
 
 A, B, C = "00000000000000000001.log", "00000000000000000007.log", "00001763726400000000.log"
@@ -301,6 +302,14 @@ def test_a_redis_that_is_full_is_told(streams: Streams, redis: RedisServer) -> N
         redis.client.config_set("maxmemory", "0")
 
 
-def test_an_address_that_is_none_is_a_fault_of_the_settings() -> None:
-    with pytest.raises(SettingsError, match=r"FAIRSHARE_QUEUE_URL=\(hidden\)"):
-        Streams("redis://host:no-port/0")
+@pytest.mark.parametrize("rest", [":no-port/0", "?ssl_cert_reqs=none", "?timeout=5", "?protocol=9", "?cache_config=1"])
+@pytest.mark.parametrize("open_it", [Streams, lambda url: Redis(url, b"secret")])
+def test_an_address_that_cannot_be_used_is_a_fault_of_the_settings(open_it: Callable[[str], object], rest: str) -> None:
+    with pytest.raises(SettingsError, match=r"FAIRSHARE_QUEUE_URL=\(hidden\)") as caught:
+        open_it(f"redis://fair:s3cret-word@host{rest}")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_looking_at_an_address_takes_none_of_the_connections_it_allows(redis: RedisServer) -> None:
+    with closing(Streams(f"{redis.url}?max_connections=1")) as streams:
+        assert streams.states([KEY]) == [State("", 0)]

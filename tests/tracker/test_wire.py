@@ -15,6 +15,7 @@ import tracker.wire
 from core.settings import Settings
 from tests.fakes import FakeClock
 from tracker.app import Running, running
+from tracker.hit import Proxies, read_hit
 from tracker.spool import read_records, segments
 from tracker.wire import WireTracker
 
@@ -125,7 +126,7 @@ def test_answers_leave_in_the_order_of_the_requests(with_wire: Callable[..., Any
 
 @pytest.mark.parametrize(
     ("version", "headers", "stays"),
-    [("1.1", (), True), ("1.1", ("Connection: close",), False), ("1.0", (), False), ("1.0", ("Connection: keep-alive",), True)],
+    [("1.1", (), True), ("1.1", ("Connection: close",), False), ("1.0", (), False), ("1.0", ("Connection: keep-alive",), False)],
 )
 def test_a_connection_stays_as_its_client_asks(with_wire: Callable[..., Any], version: str, headers: tuple[str, ...], stays: bool):
     async def scenario(wire: Wire) -> None:
@@ -196,9 +197,10 @@ def test_who_asks_whether_to_go_on_is_told_to(with_wire: Callable[..., Any]):
 
 def test_an_offer_of_another_protocol_is_declined_by_a_plain_answer(with_wire: Callable[..., Any]):
     async def scenario(wire: Wire) -> None:
-        received = await wire.talk(get("/c/spring", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"))
-        assert statuses(received) == [b"302"]
-        assert wire.recorded() == 1
+        offer = get("/c/spring", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+        received = await wire.talk(offer + get("/c/novel", "Connection: close"))
+        assert statuses(received) == [b"302", b"302"]
+        assert wire.recorded() == 2
 
     with_wire(scenario)
 
@@ -217,10 +219,10 @@ def test_an_offer_of_another_protocol_is_declined_by_a_plain_answer(with_wire: C
         (b"GET /c/spring HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", b"400"),
         (b"GET /c/spring HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", b"400"),
         (b"GET /c/spring HTTP/1.1\r\nHost: a\r\nbad name: x\r\n\r\n", b"400"),
-        (b"GET /c/" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"431"),
+        (b"GET /c/" + b"a" * 90_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"431"),
         (b"GET /c/" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"414"),
         (b"GET /c/spring HTTP/1.1\r\nHost: a\r\n" + b"".join(b"x-%d: y\r\n" % number for number in range(200)) + b"\r\n", b"431"),
-        (b"GET /c/spring HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"GET /c/spring HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 90_000 + b"\r\n\r\n", b"431"),
     ],
     ids=[
         "tls",
@@ -246,8 +248,8 @@ def test_what_is_no_request_of_ours_gets_one_answer_and_an_end(with_wire: Callab
         received = await asyncio.wait_for(reader.read(), 10)
         assert statuses(received) == [status]
         assert b"connection: close" in received
-        assert not wire.wire.connections
         writer.close()
+        await until(lambda: not wire.wire.connections)
 
     with_wire(scenario)
 
@@ -261,19 +263,24 @@ def test_garbage_behind_a_good_request_does_not_spoil_its_answer(with_wire: Call
     with_wire(scenario)
 
 
-def test_a_body_without_end_is_cut_off(with_wire: Callable[..., Any]):
+def test_a_body_without_end_is_cut_off(with_wire: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tracker.wire, "GOODBYE_S", 0.2)
+    monkeypatch.setattr(tracker.wire, "TICK_S", 0.05)
+
     async def scenario(wire: Wire) -> None:
-        reader, writer = await wire.connect()
+        _, writer = await wire.connect()
         writer.write(get("/v1/orders", "Authorization: Bearer key-of-north", "Transfer-Encoding: chunked", method="POST"))
-        sent = 0
-        with suppress(ConnectionError, TimeoutError):
-            while sent < 8 << 20:
+
+        async def send_for_ever() -> None:
+            while True:
                 writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
-                sent += 65_536
-                await asyncio.wait_for(writer.drain(), 2)
-        assert sent < 8 << 20, "somebody read eight megabytes"
-        with suppress(ConnectionError):
-            assert statuses(await asyncio.wait_for(reader.read(), 10)) in ([b"413"], [])
+                await writer.drain()
+                await asyncio.sleep(0)
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(send_for_ever(), 20)
+        assert not wire.wire.connections
+        assert wire.recorded() == 0
         writer.close()
 
     with_wire(scenario)
@@ -305,10 +312,9 @@ def test_who_is_silent_too_long_is_let_go(with_wire: Callable[..., Any], monkeyp
     with_wire(scenario)
 
 
-def test_more_connections_than_there_may_be_are_refused(with_wire: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tracker.wire, "CONNECTIONS", 2)
-
+def test_more_connections_than_there_may_be_are_refused(with_wire: Callable[..., Any]):
     async def scenario(wire: Wire) -> None:
+        wire.wire.most_connections = 2
         first, second = await wire.connect(), await wire.connect()
         await until(lambda: len(wire.wire.connections) == 2)
         reader, third = await wire.connect()
@@ -392,3 +398,122 @@ def test_what_waits_for_the_disk_has_a_bound(with_wire: Callable[..., Any], file
         assert wire.recorded() == 4
 
     with_wire(scenario, spool_queue_records=4)
+
+
+# --- what a fresh pair of eyes found -------------------------------------------------------------------------------------
+
+
+def test_a_client_that_reads_nothing_is_cut_off(with_wire: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    for name in ("IDLE_S", "ANSWER_WITHIN_S", "GOODBYE_S", "HEAD_WITHIN_S"):
+        monkeypatch.setattr(tracker.wire, name, 0.3)
+    monkeypatch.setattr(tracker.wire, "TICK_S", 0.05)
+
+    async def scenario(wire: Wire) -> None:
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", wire.port))
+        with suppress(TimeoutError, ConnectionError):
+            await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(deaf, get("/c/x/x") * 20_000), 2)
+        await until(lambda: not wire.wire.connections)
+        deaf.close()
+
+    with_wire(scenario)
+
+
+def test_headers_behind_a_body_are_not_collected(with_wire: Callable[..., Any]):
+    async def scenario(wire: Wire) -> None:
+        received = await wire.talk(get("/c/spring", "Transfer-Encoding: chunked") + b"0\r\n" + b"x: y\r\n" * 1000)
+        assert statuses(received) == [b"302"]
+        assert wire.recorded() == 1
+
+    with_wire(scenario)
+
+
+@pytest.mark.parametrize("target", ["/c/spring", "/v1/orders"])
+def test_one_request_has_one_answer_whatever_its_body_is(with_wire: Callable[..., Any], target: str):
+    async def scenario(wire: Wire) -> None:
+        method = "POST" if target == "/v1/orders" else "GET"
+        received = await wire.talk(get(target, "Transfer-Encoding: chunked", method=method) + b"ZZ\r\n", b"garbage")
+        assert len(statuses(received)) == 1
+
+    with_wire(scenario)
+
+
+def test_an_order_that_comes_with_an_offer_of_another_protocol_is_taken(with_wire: Callable[..., Any]):
+    async def scenario(wire: Wire) -> None:
+        whole = order(b"o-9", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+        reader, writer = await wire.connect()
+        writer.write(whole[:-5])
+        await asyncio.sleep(0.02)
+        writer.write(whole[-5:] + get("/c/spring", "Connection: close"))
+        received = await asyncio.wait_for(reader.read(), 10)
+        assert statuses(received) == [b"200", b"302"]
+        assert b'"o-9"' in received
+        assert statuses(await wire.talk(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")) == [b"400"]
+        writer.close()
+
+    with_wire(scenario)
+
+
+def test_a_visitor_cannot_hide_behind_the_proxy(with_wire: Callable[..., Any]):
+    async def scenario(wire: Wire) -> None:
+        await wire.talk(get("/c/spring", "X-Forwarded-For: \xff, 203.0.113.9", "Connection: close"))
+        segment = segments(wire.folder)[0]
+        [(_, _, payload)] = read_records(segment)
+        assert b'"ip":"203.0.113.9"' in bytes(payload)  # type: ignore[arg-type]
+
+    with_wire(scenario)
+
+
+def test_pixels_do_not_use_up_what_a_merchants_server_may_send(with_wire: Callable[..., Any]):
+    async def scenario(wire: Wire) -> None:
+        pixels = b"".join(get(f"/sale.gif?tenant=north&order_id=z{number}&amount=5") for number in range(4))
+        received = await wire.talk(pixels + order(b"o-1", "Connection: close"))
+        assert statuses(received) == [b"200", b"200", b"429", b"429", b"200"]
+
+    with_wire(scenario, conversions_a_minute=2)
+
+
+def test_what_one_read_brings_is_bounded(with_wire: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tracker.wire, "PIPELINED", 20)
+
+    async def scenario(wire: Wire) -> None:
+        received = await wire.talk(get("/c/spring") * 50)
+        assert statuses(received) == [b"302"] * 20 + [b"503"]
+        assert wire.recorded() == 20
+
+    with_wire(scenario)
+
+
+def test_a_stop_answers_all_that_a_connection_has_open(with_wire: Callable[..., Any], files: Any):
+    files.sync_takes_s = 0.3
+
+    async def scenario(wire: Wire) -> None:
+        reader, writer = await wire.connect()
+        writer.write(order(b"o-1") + get("/c/spring") * 2)
+        await asyncio.sleep(0.05)
+        closing = asyncio.create_task(wire.wire.close(3.0))
+        received = await asyncio.wait_for(reader.read(), 10)
+        assert statuses(received) == [b"200", b"302", b"302"]
+        assert received.count(b"connection: close") == 1
+        await asyncio.wait_for(closing, 5)
+        writer.close()
+
+    with_wire(scenario)
+
+
+def test_a_caller_that_gives_up_is_counted_all_the_same(with_wire: Callable[..., Any]):
+    """As an ASGI server does that cancels what its client left."""
+
+    async def scenario(wire: Wire) -> None:
+        met = wire.tracker.edge.meet(read_hit("GET", "/c/spring", "", [], "203.0.113.9", "http", Proxies(())))
+        assert met is not None
+        task = asyncio.create_task(wire.tracker.edge.keep(*met))
+        await asyncio.sleep(0)
+        task.cancel()
+        await until(lambda: wire.recorded() == 1)
+        health = await wire.talk(get("/health", "Connection: close"))
+        assert b'"received":1,"recorded":1' in health
+
+    with_wire(scenario)
