@@ -202,25 +202,28 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_over:
-            return
+        while data and not self._is_over:
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse what came; returns what is to be parsed anew."""
         self._size += len(data)
         if self._is_head and self._size > HEAD_BYTES:
             self._refuse(_TOO_LONG)
-            return
-        if self._is_in_message and self._size > MOST_BYTES:
+        elif self._is_in_message and self._size > MOST_BYTES:
             if self._body is not None:
                 self._body.overflow()
             self._read_no_more()
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
-        except httptools.HttpParserCallbackError as fault:
-            self._refuse(_answer_of(fault.__context__))
-        except httptools.HttpParserError:
-            self._refuse(_NO_HTTP)
+        else:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                return self._decline(data[offer.args[0] :])
+            except httptools.HttpParserCallbackError as fault:
+                self._refuse(_answer_of(fault.__context__))
+            except httptools.HttpParserError:
+                self._refuse(_NO_HTTP)
+        return b""
 
     def eof_received(self) -> bool:
         """The client will send no more; it may still read."""
@@ -381,15 +384,15 @@ class Connection(asyncio.Protocol):
         self._is_over = True
         request.send(answer)
 
-    def _decline(self, rest: bytes) -> None:
-        """An offer of another protocol: read the same request once more, as if it had not been made."""
+    def _decline(self, rest: bytes) -> bytes:
+        """An offer of another protocol: the same request, and what follows it, as if the offer had not been made."""
         method = self._parser.get_method()
         if method == b"CONNECT" or self._is_over:
             self._refuse(_NO_HTTP)
-            return
+            return b""
         kept = [b"%b: %b\r\n" % header for header in self._raw_headers if header[0].lower() not in _OFFER]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self._target, b"".join(kept), rest))
+        return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self._target, b"".join(kept), rest)
 
     def _read_no_more(self) -> None:
         """The open requests are answered, the last of them with a goodbye."""

@@ -451,6 +451,8 @@ def test_an_order_that_comes_with_an_offer_of_another_protocol_is_taken(with_wir
         assert statuses(received) == [b"200", b"302"]
         assert b'"o-9"' in received
         assert statuses(await wire.talk(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")) == [b"400"]
+        offers = get("/c/x/x", "Connection: Upgrade", "Upgrade: h2c") * 2000 + get("/c/x/x", "Connection: close")
+        assert set(statuses(await wire.talk(offers))) == {b"404"}
         writer.close()
 
     with_wire(scenario)
