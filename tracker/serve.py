@@ -5,7 +5,6 @@ Several tracker processes of one installation share the port: on Linux the kerne
 
 import asyncio
 import errno
-import gc
 import resource
 import signal
 import socket
@@ -15,7 +14,7 @@ from contextlib import suppress
 
 from core.errors import InUse, Unavailable
 from core.settings import Settings
-from tracker.app import Running, running
+from tracker.app import Running, running, spare_the_collector
 from tracker.files import SYSTEM, FileSystem
 from tracker.spool import is_owned, spool_folders
 from tracker.wire import CONNECTIONS, WireTracker
@@ -25,7 +24,6 @@ GRACE_S = 3.0
 """How long requests in flight may take once a stop is asked; with the last sync it stays below five seconds."""
 PORT_TRIES, PORT_PAUSE_S = 5, 0.05
 SWITCH_INTERVAL_S = 0.001
-GARBAGE_OBJECTS = 50_000
 FILES_OF_OURS = 200
 """Segments, books, threads: connections leave so many descriptors to them."""
 
@@ -52,7 +50,7 @@ async def serve(settings: Settings, tracker_id: str, stop: asyncio.Event | None 
     """Serve until ``stop`` is set, or a signal where there is none."""
     async with running(settings, tracker_id, files=files) as tracker:
         require_port(settings, tracker_id)
-        _spare_the_collector()
+        spare_the_collector()
         serve_on = _on_granian if settings.tracker_server == "granian" else _on_wire
         await serve_on(tracker, settings, stop or _stop_on_signals())
 
@@ -107,13 +105,6 @@ def _most_files() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-def _spare_the_collector() -> None:
-    """The catalogue is no garbage and need not be looked at again; a click makes no cycles, so looking seldom is enough."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS, 50, 100)
 
 
 def require_port(settings: Settings, tracker_id: str) -> None:
