@@ -14,7 +14,8 @@ from core.ids import event_id
 from fairshare.demo.cast import NORTH
 from fairshare.demo.visitors import Device, device, machine
 from tracker.commit import open_spool
-from tracker.spool import SegmentWriter, SystemFiles, first_sequence, frame, own_folder
+from tracker.files import SystemFiles
+from tracker.spool import SegmentWriter, first_sequence, frame, own_folder
 
 CLICKS_A_DEVICE = 5
 MACHINE_SHARE = 0.12

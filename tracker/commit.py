@@ -17,7 +17,8 @@ import msgspec
 
 from core.clock import Instant
 from core.errors import Unavailable
-from tracker.spool import FileSystem, SegmentWriter, SystemFiles, first_sequence, frame
+from tracker.files import FileSystem, SystemFiles
+from tracker.spool import SegmentWriter, first_sequence, frame
 
 _log = logging.getLogger("fairshare.spool")
 

@@ -8,7 +8,6 @@ While the store inserts one range, a second thread reads and enriches the one th
 written down only when its turn has come, and dropped where anything went wrong before.
 """
 
-import fcntl
 import logging
 import os
 import threading
@@ -40,9 +39,8 @@ from tracker.manifest import (
     write_cursor,
     write_manifest,
 )
-from tracker.spool import Damage, is_finished, is_owned, newest_segment, own_folder, read_records, segments, spool_folders
+from tracker.spool import Damage, is_finished, is_owned, lock_spool, newest_segment, own_folder, read_records, segments, spool_folders
 
-LOCK = "drain.lock"
 RANGE_RECORDS = 20_000
 RANGE_BYTES = 16 * 1024 * 1024
 """A range ends at the first of the two: its blocks stay well below what one insert may hold."""
@@ -167,14 +165,7 @@ class Drain:
     def _take_lock(self) -> None:
         if self._lock >= 0:
             return
-        self._spool.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._spool / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise InUse(f"another drain is at work on {self._spool}; there can be only one") from None
-        self._lock = lock
+        self._lock = lock_spool(self._spool, "another drain")
         self._cursors.clear()
 
     def _cursor(self, folder: Path) -> Cursor:

@@ -8,7 +8,6 @@ In each spool folder, ``relay.json`` holds the folder's identity and what the re
 books, in the drain's own format, so that conservation and the drain itself go on from there.
 """
 
-import fcntl
 import logging
 import os
 import secrets
@@ -29,10 +28,9 @@ from store.spools import BEGINNING, Place, Progress, SpoolTaken, read_spools, re
 from tracker.files import SYSTEM, FileSystem, keep_safe
 from tracker.lag import Lag, read_lag, write_lag
 from tracker.manifest import Cursor, Passed, read_cursor, read_manifest, write_cursor
-from tracker.spool import Damage, read_records, segments, spool_folders
+from tracker.spool import Damage, lock_spool, read_records, segments, spool_folders
 from tracker.stream import ENTRY_BYTES, Entry, State, Streams, key_of, place_of, stream_id
 
-LOCK = "drain.lock"
 """The drain's own: a folder is read by one of the two."""
 
 ENTRIES_A_STEP = 64
@@ -159,14 +157,7 @@ class Relay:
     def _take_lock(self) -> None:
         if self._lock >= 0:
             return
-        self._spool.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._spool / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise InUse(f"another relay, or a drain, is at work on {self._spool}; there can be only one") from None
-        self._lock = lock
+        self._lock = lock_spool(self._spool, "another relay, or a drain,")
 
     def _lane_of(self, folder: Path) -> Lane:
         known = self._lanes.get(folder)

@@ -22,12 +22,11 @@ import msgspec
 from core.clock import Instant
 from core.errors import InUse, Unavailable
 from core.ids import is_slug
-from tracker.files import SYSTEM, create_durably, make_folder_durably
-from tracker.files import FileSystem as FileSystem
-from tracker.files import SystemFiles as SystemFiles
+from tracker.files import SYSTEM, FileSystem, create_durably, make_folder_durably
 from tracker.manifest import last_segment
 
 LOCK = "lock"
+DRAIN_LOCK = "drain.lock"
 PLACES = 3
 """How many files a batch is written to, where somebody keeps deleting them, before it is refused."""
 
@@ -124,6 +123,25 @@ def frame(payload: bytes) -> bytes:
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def lock_spool(spool: Path, other: str) -> int:
+    """Lock the spool for the one process that moves its records on; the lock ends with :func:`os.close` or the process.
+
+    Args:
+        other: who else may have it, for the message.
+
+    Raises:
+        InUse: another process has it.
+    """
+    spool.mkdir(parents=True, exist_ok=True)
+    lock = os.open(spool / DRAIN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise InUse(f"{other} is at work on {spool}; there can be only one") from None
+    return lock
 
 
 def own_folder(folder: Path, patience_s: float = 1.0, files: FileSystem = SYSTEM) -> int:

@@ -24,9 +24,10 @@ from tracker.answer import Answer
 from tracker.app import Running, running
 from tracker.commit import Spool
 from tracker.edge import Edge
+from tracker.files import SystemFiles
 from tracker.hit import Hit, Proxies, read_hit
 from tracker.links import LinkTable, build_table
-from tracker.spool import SystemFiles, read_records, segments
+from tracker.spool import read_records, segments
 
 SECRET = "a-secret-of-the-test-installation!"
 KEY_NORTH, KEY_SOUTH = "key-of-north", "key-of-south"
