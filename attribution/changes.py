@@ -1,7 +1,7 @@
 """Which orders to look at again: new ones, and those that late touches or new acquaintances may change. I/O: the events store.
 
 It may name an order too many, which costs a look, but never one too few: what a decision reads of an order's person is
-found by the same search backwards, from what is new to the orders.
+found by the same links backwards, from what is new to the orders. Where very much is new, it names a period instead.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,23 +9,32 @@ from typing import Any
 
 import msgspec
 
-from attribution.identity import CLICK, VISITOR, click_key, is_device, spread, visitor_key
-from attribution.journey import ALWAYS, Acquaintances, parts_of
+from attribution.decisions import ORDERS_BY_ID
+from attribution.history import as_orders, carriers_of, orders_of_persons
+from attribution.identity import CLICK, VISITOR, click_key, visitor_key
+from attribution.journey import Scene
+from attribution.lookups import ALWAYS
+from attribution.people import People
+from attribution.touches import decode_orders
 from core.clock import SECOND, Instant
+from core.identity import SHARED_PREFIX
 from store.cursors import REREAD_MS
-from store.events import EventsStore, read_query
+from store.events import EventsStore, parts_of, read_query
 
 RECENT_SECONDS = read_query(__file__, "recent_seconds")
 NEW_ORDERS = read_query(__file__, "new_orders")
 LATE_TOUCHES = read_query(__file__, "late_touches")
 NAMED_CLICKS = read_query(__file__, "named_clicks")
 NEW_LINKS = read_query(__file__, "new_links")
-ORDERS_BY_KEYS = read_query(__file__, "orders_by_keys")
+MISSED_CLICKS = read_query(__file__, "missed_clicks")
 ORDER_IDS = read_query(__file__, "order_ids")
 
 NEVER: Instant = 0
 MANY = 20_000
-"""With more late visitors or new keys than this, it is cheaper to look at every order they may matter to."""
+"""With more new orders, late visitors or new keys than this, it is cheaper to look at every order they may matter to."""
+
+Period = tuple[Instant, Instant]
+"""Orders placed in it, both ends inclusive."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -76,70 +85,122 @@ class Seen:
         self._seconds = {one for one in recent if (one.second + 1) * SECOND > position - REREAD_MS}
 
 
-def changed_orders(events: EventsStore, news: News, lookback: Instant, acquaintances: Acquaintances) -> set[str]:
-    """The ids of a tenant's orders that the news may change, new ones included.
+class Changed(msgspec.Struct, frozen=True):
+    """Orders by id, and the periods of which all orders are meant."""
 
-    Args:
-        lookback: how long before an order a touch may matter to it, in milliseconds, for any policy of the tenant.
-        acquaintances: the tenant's, with ``earlier_than`` at ``news.since``.
+    order_ids: frozenset[str] = frozenset()
+    periods: tuple[Period, ...] = ()
+
+    def __or__(self, other: "Changed") -> "Changed":
+        return Changed(self.order_ids | other.order_ids, self.periods + other.periods)
+
+
+def missed_keys(events: EventsStore, people: People, since: Instant) -> set[str]:
+    """The keys whose person may have become another from ``since`` on (time of storing): for a process that has just begun to look.
 
     Raises:
         Unavailable: the events store cannot answer.
     """
-    changed: set[str] = set()
-    gained: set[str] = set()
-    clicked: set[str] = set()
-    scope: dict[str, Any] = {"tenant_id": acquaintances.tenant_id, "since_ms": news.since}
+    scope = {"tenant_id": people.tenant_id, "since_ms": since}
+    named = {click_key(touch_id) for (touch_id,) in events.select(MISSED_CLICKS, **scope)}
+    return {key for (key,) in events.select(NEW_LINKS, **scope)} | named
+
+
+def changed_orders(scene: Scene, news: News | None, gained: set[str], lookback: Instant) -> Changed:
+    """A tenant's orders that the news may change, new ones included.
+
+    Args:
+        gained: keys whose person may be another now.
+        lookback: how long before an order a touch may matter to it, in milliseconds, for any policy of the tenant.
+
+    Raises:
+        Unavailable: the events store cannot answer.
+    """
+    changed = of_persons(scene, gained)
+    if news is None:
+        return changed
+    scope: dict[str, Any] = {"tenant_id": scene.tenant_id, "since_ms": news.since}
     if news.others:
-        changed |= {order_id for (order_id,) in events.select(NEW_ORDERS, **scope)}
-        gained |= {key for (key,) in events.select(NEW_LINKS, **scope)}
+        changed |= _with_new_orders(scene, scene.events.select(NEW_ORDERS, **scope))
     if news.touches:
-        changed |= _after_late_touches(events, events.select(LATE_TOUCHES, **scope), lookback, acquaintances)
-        named = events.select(NAMED_CLICKS, **scope)
-        clicked |= {click_key(touch_id) for touch_id, _ in named}
-        gained |= clicked | {visitor_key(visitor_id) for _, visitor_id in named if visitor_id}
-    return changed | _of_persons(events, gained, clicked, acquaintances)
-
-
-def _after_late_touches(events: EventsStore, late: list[tuple[Any, ...]], lookback: Instant, acquaintances: Acquaintances) -> set[str]:
-    """Orders that look back over a touch stored late."""
-    if len(late) > MANY:
-        last = max(last_ms for _, _, last_ms in late)
-        return set(order_ids(events, acquaintances.tenant_id, late[0][1], last + lookback))
-    times = {visitor_id: (first_ms, last_ms) for visitor_id, first_ms, last_ms in late}
-    changed: set[str] = set()
-    for visitors in parts_of(times):
-        own = {visitor_key(visitor_id) for visitor_id in visitors}
-        first = min(times[visitor_id][0] for visitor_id in visitors)
-        last = max(times[visitor_id][1] for visitor_id in visitors)
-        keys = own | spread(own, acquaintances.before_and_now)
-        changed |= _carrying(events, acquaintances.tenant_id, keys, first, last + lookback)
+        changed |= _after_late_touches(scene, scene.people, scene.events.select(LATE_TOUCHES, **scope), lookback)
+        anonymous = [click_key(touch_id) for (touch_id,) in scene.events.select(NAMED_CLICKS, **scope)]
+        changed |= Changed(frozenset(_carrying(scene, anonymous, NEVER, ALWAYS)))
     return changed
 
 
-def _of_persons(events: EventsStore, gained: set[str], clicked: set[str], acquaintances: Acquaintances) -> set[str]:
-    """Orders of any age whose person gained a key, through which it may gain old touches, or that name a click just stored."""
+def shared_changes(scene: Scene, fellow: People, news: News | None, gained: set[str], lookback: Instant) -> Changed:
+    """A tenant's orders that another tenant's news may change, over what both share."""
+    changed = of_persons(scene, _known_to_both(fellow.known_with(gained)))
+    if news is not None and news.touches:
+        late = scene.events.select(LATE_TOUCHES, tenant_id=fellow.tenant_id, since_ms=news.since)
+        changed |= _after_late_touches(scene, fellow, late, lookback)
+        scope = {"tenant_id": fellow.tenant_id, "since_ms": news.since}
+        anonymous = [click_key(touch_id) for (touch_id,) in scene.events.select(NAMED_CLICKS, **scope)]
+        changed |= Changed(frozenset(_carrying(scene, anonymous, NEVER, ALWAYS)))
+    return changed
+
+
+def later_orders(scene: Scene, order_ids: Iterable[str]) -> frozenset[str]:
+    """Orders that the persons of these orders placed after them."""
+    rows = [
+        row
+        for part in parts_of(order_ids)
+        for row in decode_orders(scene.events.select_bytes(ORDERS_BY_ID, tenant_id=scene.tenant_id, order_ids=part))
+    ]
+    if not rows:
+        return frozenset()
+    persons = scene.people.persons_of(as_orders(rows))
+    begins: dict[str, tuple[Instant, str]] = {}
+    for row in rows:
+        person_id, moment = persons[row.order_id].person_id, (row.occurred_at, row.event_id)
+        begins[person_id] = min(moment, begins.get(person_id, moment))
+    moments = orders_of_persons(scene.events, scene.people, persons.values(), min(row.occurred_at for row in rows))
+    return frozenset(
+        order_id for person_id, found in moments.items() for at, event_id, order_id in found if (at, event_id) > begins[person_id]
+    )
+
+
+def of_persons(scene: Scene, gained: set[str]) -> Changed:
+    """Orders of any age whose person gained or lost a key, and with it touches of any age."""
     if len(gained) > MANY:
-        return set(order_ids(events, acquaintances.tenant_id, NEVER, ALWAYS))
-    keys = clicked | spread(gained, acquaintances.before_and_now)
-    return _carrying(events, acquaintances.tenant_id, keys, NEVER, ALWAYS)
+        return Changed(periods=((NEVER, ALWAYS),))
+    return Changed(frozenset(_carrying(scene, scene.people.known_with(gained), NEVER, ALWAYS))) if gained else Changed()
 
 
-def _carrying(events: EventsStore, tenant_id: str, keys: Iterable[str], earliest: Instant, latest: Instant) -> set[str]:
-    """Orders placed in the time given, both ends inclusive, that carry one of the keys or name a click of one of the visitors."""
-    found: set[str] = set()
-    for part in parts_of(keys):
-        rows = events.select(
-            ORDERS_BY_KEYS,
-            tenant_id=tenant_id,
-            visitors=[key.removeprefix(VISITOR) for key in part if key.startswith(VISITOR)],
-            clicks=[key.removeprefix(CLICK) for key in part if key.startswith(CLICK)],
-            customers=[key for key in part if not is_device(key)],
-            from_ms=earliest,
-            to_ms=latest,
-        )
-        found |= {order_id for (order_id,) in rows}
-    return found
+def _with_new_orders(scene: Scene, new: list[tuple[Any, ...]]) -> Changed:
+    """New orders, and the later ones of their persons: whether these had ordered before may be another matter now."""
+    if len(new) > MANY:
+        return Changed(periods=((min(occurred_ms for _, occurred_ms in new), ALWAYS),))
+    ids = frozenset(order_id for order_id, _ in new)
+    return Changed(ids | later_orders(scene, ids))
+
+
+def _after_late_touches(scene: Scene, people: People, late: list[tuple[Any, ...]], lookback: Instant) -> Changed:
+    """Orders that look back over a touch stored late; ``people`` are those of the touches' tenant."""
+    if len(late) > MANY:
+        last = max(last_ms for _, _, last_ms in late)
+        return Changed(periods=((late[0][1], last + lookback),))
+    times = {visitor_id: (first_ms, last_ms) for visitor_id, first_ms, last_ms in late}
+    changed: set[str] = set()
+    for visitors in parts_of(times):
+        keys = people.known_with({visitor_key(visitor_id) for visitor_id in visitors})
+        if people is not scene.people:
+            keys = scene.people.known_with(_known_to_both(keys))
+        first = min(times[visitor_id][0] for visitor_id in visitors)
+        last = max(times[visitor_id][1] for visitor_id in visitors)
+        changed |= _carrying(scene, keys, first, last + lookback)
+    return Changed(frozenset(changed))
+
+
+def _known_to_both(keys: Iterable[str]) -> set[str]:
+    """What another tenant may know of a person: browsers, clicks, and the keys of a coalition."""
+    return {key for key in keys if key.startswith((VISITOR, CLICK, SHARED_PREFIX))}
+
+
+def _carrying(scene: Scene, keys: Iterable[str], earliest: Instant, latest: Instant) -> set[str]:
+    """Orders placed in the time given, both ends inclusive, that carry one of the keys."""
+    return {one.order_id for one in carriers_of(scene.events, scene.tenant_id, keys, earliest, min(latest, ALWAYS))}
 
 
 def order_ids(events: EventsStore, tenant_id: str, earliest: Instant, latest: Instant, page: int = 50_000) -> Iterator[str]:

@@ -1,89 +1,49 @@
-"""Decisions as they are stored: append-only revisions, a new one only where the decision changed. I/O: the events store.
+"""Decisions as they are stored: append-only revisions, a new one only where the decision changed. I/O: the events store."""
 
-Changed means another programme, policy version, result or credit, the credited touch included. A candidate that arrives
-later and changes none of these makes no revision: a decision is the record of what was known when it was taken, and
-everything that follows it (commissions, postbacks) would run again for nothing.
-"""
-
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import msgspec
+from attribution.revisions import Block, InForce, Revision, blocks_of, decode_in_force, in_force_of, native, revision_of, token_of
+from attribution.touches import decode_orders, order_of
+from core.clock import Instant
+from core.credit import Credit
+from core.events import Order
+from store.events import EventsStore, parts_of, read_query
 
-from attribution.journey import parts_of
-from core.clock import SECOND, Instant, as_datetime
-from core.credit import Credit, Decision, Result
-from core.events import Line, Order
-from store.events import EventsStore, read_query
+__all__ = [
+    "DecisionLog",
+    "InForce",
+    "Revision",
+    "credits_of_columns",
+    "read_in_force",
+    "read_orders",
+    "revision_of",
+    "token_of",
+]
 
 ORDERS_BY_ID = read_query(__file__, "orders_by_id")
 LATEST_DECISIONS = read_query(__file__, "latest_decisions")
 NEWEST_DECISION = read_query(__file__, "newest_decision")
 
-
-class InForce(msgspec.Struct, frozen=True):
-    """What makes two decisions the same, and the number of the stored one."""
-
-    revision: int
-    programme_id: str
-    policy_version: int
-    result: Result
-    credits: tuple[Credit, ...]
-
-
-class Revision(msgspec.Struct, frozen=True):
-    """A decision to be stored, with the time of its order."""
-
-    decision: Decision
-    revision: int
-    ordered_at: Instant
+BLOCK_BYTES = 32 * 1024 * 1024
+"""One insert holds no more, unless a single block does: doors and servers limit a request."""
 
 
 def read_orders(events: EventsStore, tenant_id: str, order_ids: Iterable[str]) -> list[Order]:
     """The orders on record among ``order_ids``, by id. Of several events under one id the earliest received is the order."""
     return [
-        order_of_row(tenant_id, row)
+        order_of(tenant_id, row)
         for part in parts_of(order_ids)
-        for row in events.select(ORDERS_BY_ID, tenant_id=tenant_id, order_ids=part)
+        for row in decode_orders(events.select_bytes(ORDERS_BY_ID, tenant_id=tenant_id, order_ids=part))
     ]
-
-
-def order_of_row(tenant_id: str, row: Sequence[Any]) -> Order:
-    """An order as ``queries/orders_by_id.sql`` gives it. Its address and agent are not kept there."""
-    order_id, event_id, currency, occurred_ms, received_ms, channel, store_id, click_id, visitor_id, keys = row[:10]
-    status, coupons, shipping_minor, tax_minor, total_minor, test, source, *lines = row[10:]
-    return Order(
-        event_id=event_id,
-        tenant_id=tenant_id,
-        order_id=order_id,
-        currency=currency,
-        occurred_at=occurred_ms,
-        received_at=received_ms,
-        lines=tuple(Line(*line) for line in zip(*lines, strict=True)),
-        channel=channel,
-        store_id=store_id,
-        click_id=click_id,
-        visitor_id=visitor_id,
-        customer_keys=tuple(keys),
-        customer_status=status,
-        coupons=tuple(coupons),
-        shipping_minor=shipping_minor,
-        tax_minor=tax_minor,
-        total_minor=total_minor,
-        test=bool(test),
-        source=source,
-    )
 
 
 def read_in_force(events: EventsStore, tenant_id: str, order_ids: Iterable[str]) -> dict[str, InForce]:
     """The decisions in force, by order id."""
     return {
-        order_id: InForce(revision, programme_id, policy_version, result, credits_of_columns(columns))
+        row.order_id: in_force_of(row)
         for part in parts_of(order_ids)
-        for order_id, revision, programme_id, policy_version, result, *columns in events.select(
-            LATEST_DECISIONS, tenant_id=tenant_id, order_ids=part
-        )
+        for row in decode_in_force(events.select_bytes(LATEST_DECISIONS, tenant_id=tenant_id, order_ids=part))
     }
 
 
@@ -92,19 +52,14 @@ def credits_of_columns(columns: Sequence[Sequence[Any]]) -> tuple[Credit, ...]:
     return tuple(Credit(*credit) for credit in zip(*columns, strict=True))
 
 
-def revision_of(decision: Decision, ordered_at: Instant, before: InForce | None) -> Revision | None:
-    """What to store of a decision, None where the one in force says the same."""
-    number = before.revision if before else 0
-    now = InForce(number, decision.programme_id, decision.policy_version, decision.result, decision.credits)
-    return None if now == before else Revision(decision, number + 1, ordered_at)
-
-
 class DecisionLog:
-    """Writes decisions. Each block is stored at a time of its own, later than every block before, whatever the clock says."""
+    """Writes decisions. Each insert is stored at a time of its own, later than every one before, whatever the clock says."""
 
-    def __init__(self, events: EventsStore) -> None:
+    def __init__(self, events: EventsStore, require_turn: Callable[[], None] = lambda: None, newest: Instant | None = None) -> None:
+        """``require_turn`` raises where another process decides by now; ``newest`` is the time of the last insert, where it is known."""
         self._events = events
-        self._newest: Instant | None = None
+        self._require_turn = require_turn
+        self.newest = newest
 
     def append(self, revisions: Iterable[Revision], at: Instant) -> None:
         """Store revisions decided at ``at``. The same ones twice are stored once.
@@ -112,45 +67,27 @@ class DecisionLog:
         Raises:
             Unavailable: the events store cannot take them; some months of the batch may be stored.
         """
-        by_month: dict[tuple[int, int], list[Revision]] = {}
-        for revision in sorted(revisions, key=lambda one: (one.decision.tenant_id, one.decision.order_id)):
-            ordered = as_datetime(revision.ordered_at)
-            by_month.setdefault((ordered.year, ordered.month), []).append(revision)
-        for _, block in sorted(by_month.items()):
-            stored_at = self._next_stored_at(at)
-            lines = b"\n".join(msgspec.json.encode(_row(revision, at, stored_at)) for revision in block)
-            self._events.insert_json("decisions", lines, token_of(block))
+        self.append_blocks(blocks_of(revisions, at), at)
+
+    def append_blocks(self, blocks: Iterable[Block], at: Instant) -> None:
+        """The same for revisions that are encoded already: a month's together, as far as one insert takes them."""
+        by_month: dict[int, list[Block]] = {}
+        for block in blocks:
+            waiting = by_month.setdefault(block.month, [])
+            if waiting and sum(len(one.columns) for one in waiting) + len(block.columns) > BLOCK_BYTES:
+                self._insert(waiting, at)
+                waiting.clear()
+            waiting.append(block)
+        for _, waiting in sorted(by_month.items()):
+            self._insert(waiting, at)
+
+    def _insert(self, blocks: Sequence[Block], at: Instant) -> None:
+        self._require_turn()
+        token = blocks[0].digest if len(blocks) == 1 else f"{blocks[0].digest}:{len(blocks)}:{blocks[-1].digest}"
+        self._events.insert_native("decisions", native(blocks, self._next_stored_at(at)), token)
 
     def _next_stored_at(self, at: Instant) -> Instant:
-        if self._newest is None:
-            self._newest = int(self._events.select(NEWEST_DECISION)[0][0])
-        self._newest = max(at, self._newest + 1)
-        return self._newest
-
-
-def token_of(block: Sequence[Revision]) -> str:
-    """The same revisions give the same token, whenever they are written: a block that is sent again is stored once."""
-    content = [(one.decision.tenant_id, one.decision.order_id, one.revision, one.decision.inputs_hash) for one in block]
-    return "decisions:" + hashlib.sha256(msgspec.json.encode(content)).hexdigest()
-
-
-def _row(revision: Revision, decided_at: Instant, stored_at: Instant) -> dict[str, Any]:
-    """One row as the events store reads JSON: times in seconds, the trace as text."""
-    decision = revision.decision
-    return {
-        "tenant_id": decision.tenant_id,
-        "order_id": decision.order_id,
-        "revision": revision.revision,
-        "programme_id": decision.programme_id,
-        "policy_version": decision.policy_version,
-        "result": decision.result,
-        "credits.affiliate_id": [credit.affiliate_id for credit in decision.credits],
-        "credits.touch_id": [credit.touch_id for credit in decision.credits],
-        "credits.numerator": [credit.numerator for credit in decision.credits],
-        "credits.denominator": [credit.denominator for credit in decision.credits],
-        "trace": msgspec.json.encode(decision.trace).decode(),
-        "inputs_hash": decision.inputs_hash,
-        "ordered_at": revision.ordered_at / SECOND,
-        "decided_at": decided_at / SECOND,
-        "stored_at": stored_at / SECOND,
-    }
+        if self.newest is None:
+            self.newest = int(self._events.select(NEWEST_DECISION)[0][0])
+        self.newest = max(at, self.newest + 1)
+        return self.newest

@@ -3,16 +3,17 @@
 Nothing is decided again here: an explanation shows the decision in force as it was taken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import msgspec
 
 from attribution.decisions import credits_of_columns, read_orders
-from attribution.words import RESULTS
+from attribution.words import RESULTS, sentence
 from core.clock import Instant, format_instant
-from core.credit import Result, Step, Verdict
-from core.events import Order
+from core.credit import ELIGIBLE, Candidate, Credit, Override, Result, Step, TouchClass, Verdict
+from core.events import CustomerStatus, Order
 from core.money import format_amount
 from store.events import EventsStore, read_query
 
@@ -21,7 +22,11 @@ DECISION_OF_ORDER = read_query(__file__, "decision_of_order")
 OTHER = "another affiliate"
 """What an affiliate reads in the place of everyone else."""
 
+PARTNER = "partner"
+"""A touch of a coalition's other member: which link of its it was is not this tenant's business."""
+
 _read_trace = msgspec.json.Decoder(tuple[Step, ...]).decode
+_read_override = msgspec.json.Decoder(Override).decode
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -33,10 +38,15 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One candidate and what became of it. ``matches`` says how it was found, strongest first."""
+    """One candidate and what became of it. ``matches`` says how it was found, strongest first.
+
+    ``affiliate_id`` is empty for visits that no affiliate brought; ``origin`` then says who did. ``tenant_id`` is another tenant's of a
+    coalition. ``share`` is the exact fraction of the order that the touch earns, ``0`` for none. ``role`` is the part of its affiliate in
+    the journey: see :func:`roles`.
+    """
 
     touch_id: str
-    touch_class: str
+    touch_class: TouchClass
     programme_id: str
     affiliate_id: str
     link_code: str
@@ -46,12 +56,18 @@ class Finding(msgspec.Struct, frozen=True):
     occurred_at: Instant
     verdict: Verdict
     why: str
+    share: str = "0"
+    role: str = ""
+    tenant_id: str = ""
+    origin: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 class Explanation(msgspec.Struct, frozen=True):
     """An order's decision in force, and every candidate. Instants are milliseconds; :func:`as_json` writes them as RFC 3339.
 
-    ``unattributed`` is the share that nobody earns; ``revisions`` counts how often the decision has been taken anew.
+    ``unattributed`` is the share that nobody earns; ``revisions`` counts how often the decision has been taken anew. Where a person
+    decided, ``override`` says who, when and why; verdicts and sentences still tell what was computed.
     """
 
     tenant_id: str
@@ -73,6 +89,10 @@ class Explanation(msgspec.Struct, frozen=True):
     revisions: int
     decided_at: Instant
     inputs_hash: str
+    customer_status: CustomerStatus = ""
+    segments: tuple[str, ...] = ()
+    marketplace_id: str = ""
+    override: Override | None = None
 
 
 def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation | None:
@@ -87,7 +107,7 @@ def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation |
 
 
 def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
-    revision, programme_id, policy_version, result, *columns, trace, inputs_hash, decided_ms, revisions = row
+    revision, programme_id, policy_version, result, *columns, trace, inputs_hash, decided_ms, status, segments, override, revisions = row
     credits = credits_of_columns(columns)
     return Explanation(
         tenant_id=order.tenant_id,
@@ -104,28 +124,61 @@ def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
         meaning=RESULTS[result],
         credits=tuple(Share(credit.affiliate_id, credit.touch_id, str(credit.share)) for credit in credits),
         unattributed=str(1 - sum(credit.share for credit in credits)),
-        candidates=tuple(_finding(step) for step in _read_trace(trace)),
+        candidates=_findings(trace, order.occurred_at, credits),
         revision=revision,
         revisions=revisions,
         decided_at=decided_ms,
         inputs_hash=inputs_hash,
+        customer_status=status,
+        segments=tuple(segments),
+        marketplace_id=order.marketplace_id,
+        override=_read_override(override) if override else None,
     )
 
 
-def _finding(step: Step) -> Finding:
+def _findings(trace: str, ordered_at: Instant, credits: tuple[Credit, ...]) -> tuple[Finding, ...]:
+    steps = _read_trace(trace)
+    shares = {credit.touch_id: credit.share for credit in credits}
+    parts = roles([step.candidate for step in steps if step.verdict in ELIGIBLE])
+    return tuple(
+        _finding(step, ordered_at, shares.get(step.candidate.touch_id, Fraction(0)), parts.get(step.candidate.affiliate_id, ""))
+        if step.verdict in ELIGIBLE
+        else _finding(step, ordered_at, Fraction(0), "")
+        for step in steps
+    )
+
+
+def roles(eligible: Iterable[Candidate]) -> dict[str, str]:
+    """The part of each affiliate in a journey: the ``introducer`` made its first touch, the ``closer`` its last, the others are
+    ``influencer``. Whoever did both, as the only one does, is the closer. Coupons count at the order's time.
+    """
+    journey = sorted((one for one in eligible if one.affiliate_id), key=lambda one: (one.occurred_at, one.touch_id))
+    found = {one.affiliate_id: "influencer" for one in journey}
+    if journey:
+        found[journey[0].affiliate_id] = "introducer"
+        found[journey[-1].affiliate_id] = "closer"
+    return found
+
+
+def _finding(step: Step, ordered_at: Instant, share: Fraction, role: str) -> Finding:
     one = step.candidate
     return Finding(
         touch_id=one.touch_id,
         touch_class=one.touch_class,
         programme_id=one.programme_id,
         affiliate_id=one.affiliate_id,
-        link_code=one.link_code,
+        link_code=PARTNER if one.tenant_id and one.link_code else one.link_code,
         channel=one.channel,
         traffic_class=one.traffic_class,
         matches=one.matches,
         occurred_at=one.occurred_at,
         verdict=step.verdict,
-        why=step.why,
+        why=sentence(step, ordered_at, share),
+        share=str(share),
+        role=role,
+        tenant_id=one.tenant_id,
+        origin=one.origin,
+        evidence=one.evidence,
     )
 
 
@@ -135,16 +188,21 @@ def _finding(step: Step) -> Finding:
 def for_affiliate(explanation: Explanation, affiliate_id: str) -> Explanation | None:
     """The same, as one affiliate may read it: other affiliates have no name, link, code or touch id in it.
 
-    None where the affiliate has no candidate: the order is none of its business, and it cannot tell that it exists.
+    None where the affiliate has neither a candidate nor a credit: the order is none of its business, and it cannot tell that it
+    exists. What the merchant knows of its customer, its other marketing and who of its people decided, stays with the merchant.
     """
-    if affiliate_id not in {finding.affiliate_id for finding in explanation.candidates}:
+    named = {finding.affiliate_id for finding in explanation.candidates} | {credit.affiliate_id for credit in explanation.credits}
+    if affiliate_id not in named:
         return None
+    override = explanation.override
     return msgspec.structs.replace(
         explanation,
         credits=tuple(credit if credit.affiliate_id == affiliate_id else _masked_share(credit) for credit in explanation.credits),
         candidates=tuple(
             finding if finding.affiliate_id == affiliate_id else _masked_finding(finding) for finding in explanation.candidates
         ),
+        segments=(),
+        override=override and _masked_override(override, affiliate_id),
     )
 
 
@@ -153,7 +211,20 @@ def _masked_share(credit: Share) -> Share:
 
 
 def _masked_finding(finding: Finding) -> Finding:
-    return msgspec.structs.replace(finding, affiliate_id=OTHER, touch_id="", link_code="", programme_id="")
+    nobody = {"touch_id": "", "link_code": "", "programme_id": "", "tenant_id": "", "origin": "", "evidence": ()}
+    return msgspec.structs.replace(finding, affiliate_id=OTHER if finding.affiliate_id else "", **nobody)
+
+
+def _masked_override(override: Override, affiliate_id: str) -> Override:
+    own = override.affiliate_id == affiliate_id
+    who = override.affiliate_id if own or not override.affiliate_id else OTHER
+    return msgspec.structs.replace(
+        override,
+        affiliate_id=who,
+        decided_by="the merchant",
+        case_id=override.case_id if own else "",
+        reason=override.reason if own else "",
+    )
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
@@ -172,19 +243,28 @@ def _with_times(value: Any) -> Any:
 
 def as_text(explanation: Explanation) -> str:
     """For a terminal: the order, who earned it, and the candidates in aligned columns, strongest first."""
-    one = explanation
-    head = [
-        ("order", f"{one.order_id} of {one.tenant_id}, {format_amount(one.net_minor, one.currency)} {one.currency} net"),
-        ("placed", f"{format_instant(one.ordered_at)}, channel {one.channel}" + (f", store {one.store_id}" if one.store_id else "")),
-        ("programme", f"{one.programme_id or '-'}, policy version {one.policy_version}"),
-        ("result", f"{one.result}: {one.meaning}"),
-        *(("credit", f"{credit.share} to {credit.affiliate_id} for {credit.touch_id or 'its touch'}") for credit in one.credits),
-        *([("credit", f"{one.unattributed} to nobody")] if one.unattributed != "0" else []),
-        ("decided", f"{format_instant(one.decided_at)}, revision {one.revision} of {one.revisions}"),
-        ("inputs", one.inputs_hash),
-    ]
-    lines = [f"{name:<11}{text}" for name, text in head]
-    return "\n".join([*lines, "", *_table(one)]) + "\n"
+    lines = [f"{name:<11}{text}" for name, text in _head(explanation)]
+    return "\n".join([*lines, "", *_table(explanation)]) + "\n"
+
+
+def _head(one: Explanation) -> Iterator[tuple[str, str]]:
+    yield "order", f"{one.order_id} of {one.tenant_id}, {format_amount(one.net_minor, one.currency)} {one.currency} net"
+    yield "placed", f"{format_instant(one.ordered_at)}, channel {one.channel}" + (f", store {one.store_id}" if one.store_id else "")
+    if one.marketplace_id:
+        yield "came from", f"the marketplace {one.marketplace_id}"
+    if one.customer_status or one.segments:
+        yield "customer", ", ".join([*filter(None, [one.customer_status]), *one.segments])
+    yield "programme", f"{one.programme_id or '-'}, policy version {one.policy_version}"
+    yield "result", f"{one.result}: {one.meaning}"
+    for credit in one.credits:
+        yield "credit", f"{credit.share} to {credit.affiliate_id} for {credit.touch_id or 'its touch'}"
+    if one.unattributed != "0":
+        yield "credit", f"{one.unattributed} to nobody"
+    if one.override:
+        because = f": {one.override.reason}" if one.override.reason else ""
+        yield "overridden", f"{format_instant(one.override.decided_at)} by {one.override.decided_by}{because}"
+    yield "decided", f"{format_instant(one.decided_at)}, revision {one.revision} of {one.revisions}"
+    yield "inputs", one.inputs_hash
 
 
 def _table(explanation: Explanation) -> Iterator[str]:
@@ -196,7 +276,7 @@ def _table(explanation: Explanation) -> Iterator[str]:
         (
             finding.verdict,
             finding.touch_class,
-            finding.affiliate_id,
+            finding.affiliate_id or finding.origin or "-",
             format_instant(finding.occurred_at),
             ", ".join(finding.matches),
             finding.touch_id or "-",

@@ -1,37 +1,75 @@
-"""Whose keys belong together: visitors, clicks and customer keys that events have shown in one another's company.
+"""A person, the rules by which keys belong together, and the keys that an order carries itself. Pure.
 
-A person is what a search finds from an order's own keys, nearest first, over links that hold in both directions. It is
-bounded: ``ROUNDS`` steps, keys that half the world shares are dead ends, and a person has at most ``KEYS_PER_PERSON``
-keys. Each bound follows from the links alone, never from their order of arrival. Pure: look-ups are an argument.
+A key is a text: ``v:VISITOR``, ``c:TOUCH``, and a customer's own as :mod:`core.identity` makes them (``em:…``, ``cid:…``). A person is a
+connected component of keys that events have shown together (:mod:`attribution.graph`), taken apart where it holds two customers
+(:mod:`attribution.households`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
 
 import msgspec
 
+from core.clock import DAY, Instant
 from core.credit import Match
 from core.events import Order
 
 VISITOR = "v:"
 CLICK = "c:"
-ROUNDS = 6
 HUB_NEIGHBOURS = 200
-"""A key with more neighbours than this is junk (a shared till, ``info@…``, a click id in a newsletter): never followed."""
-KEYS_PER_PERSON = 500
-
-Neighbours = Mapping[str, tuple[str, ...] | None]
-"""Key → the keys it is linked with; None for a hub. A key without links may be left out."""
-FindNeighbours = Callable[[set[str]], Neighbours]
+"""A key with more neighbours than this is junk: a shared till, ``info@…``, a click id in a newsletter."""
 
 
-class Person(msgspec.Struct):
-    """The keys of an order's person, each with how it was reached: over ``visitor`` and click keys alone, or a ``customer`` key.
+class IdentityRules(msgspec.Struct, frozen=True):
+    """What may join keys to one person.
 
-    ``hubs`` are keys among them that were not followed; ``cut`` says that there would have been more keys.
+    ``blocked`` are patterns of values that mean nobody, as the whole text after the kind: such keys join nothing. A key with more than
+    ``neighbours`` distinct neighbours (``neighbours_of`` its kind, where given) is a hub: a shared till, ``info@…``; it joins nothing
+    either. Two values of a ``unique`` kind are never one person, strongest kind first. ``devices`` may be shared: what happened there up
+    to ``before_login`` milliseconds before a log-in belongs to it. A person of more than ``largest`` keys, clicks not counted, raises
+    an alarm, and its orders reach only one step beyond the keys that they carry.
+    """
+
+    blocked: tuple[str, ...] = (r"[0\-\s.]*", "-1", "null", "none", "nil", "undefined", "anonymous", "unknown", "n/?a", "guest", "test")
+    neighbours: int = HUB_NEIGHBOURS
+    neighbours_of: tuple[tuple[str, int], ...] = ()
+    unique: tuple[str, ...] = ("cid",)
+    devices: tuple[str, ...] = ("v", "dev")
+    before_login: Instant = DAY
+    largest: int = 500
+
+    @property
+    def blocking(self) -> str:
+        """One pattern that finds every blocked key; the kind before its value does not matter."""
+        patterns = "|".join(f"(?:{pattern.removeprefix('^').removesuffix('$')})" for pattern in self.blocked)
+        return f"(?i)^(?:[^:]*:)?(?:{patterns})$"
+
+    @staticmethod
+    def kind_of(key: str) -> str:
+        """``em`` of ``em:3f2a…``; empty where the key does not say."""
+        kind, colon, _ = key.partition(":")
+        return kind if colon else ""
+
+    def blocks(self, key: str) -> bool:
+        return bool(self.blocked) and re.search(self.blocking, key) is not None
+
+    def limit_of(self, key: str) -> int:
+        return dict(self.neighbours_of).get(self.kind_of(key), self.neighbours)
+
+
+RULES = IdentityRules()
+
+
+class Person(msgspec.Struct, gc=False):
+    """The keys of an order's person: the order's own visitor, click and that click's visitor are ``visitor``, all others ``customer``.
+
+    ``person_id`` is the canonical id: the member that was seen first (of several at once the lowest), empty where an order carries no
+    key. ``spans`` are the times in which a shared device was the person's, from (inclusive) and to (exclusive); a key that is not there
+    is the person's always. ``cut`` says that the person is past the limit, and has more keys than these.
     """
 
     keys: dict[str, Match]
-    hubs: set[str] = msgspec.field(default_factory=set)
+    person_id: str = ""
+    spans: dict[str, tuple[tuple[Instant, Instant], ...]] = {}
     cut: bool = False
 
 
@@ -49,59 +87,10 @@ def is_device(key: str) -> bool:
 
 
 def own_keys(order: Order) -> dict[str, Match]:
-    """The keys that the order itself carries: where the search for its person begins."""
+    """The keys that the order itself carries."""
     keys: dict[str, Match] = dict.fromkeys(order.customer_keys, "customer")
     if order.visitor_id:
         keys[visitor_key(order.visitor_id)] = "visitor"
     if order.click_id:
         keys[click_key(order.click_id)] = "visitor"
     return keys
-
-
-def find_persons(orders: Iterable[Order], neighbours: FindNeighbours) -> dict[str, Person]:
-    """The person behind each order, by order id. All orders search side by side, one look-up a round for all of them.
-
-    An order's person does not depend on which other orders are searched for at the same time.
-    """
-    persons = {order.order_id: Person(own_keys(order)) for order in orders}
-    frontiers = {order_id: dict(person.keys) for order_id, person in persons.items()}
-    for step in range(ROUNDS + 1):
-        wanted = {key for frontier in frontiers.values() for key in frontier}
-        if not wanted:
-            break
-        linked = neighbours(wanted)
-        for order_id, frontier in list(frontiers.items()):
-            person = persons[order_id]
-            person.hubs.update(key for key in frontier if linked.get(key, ()) is None)
-            grown = _next(person, frontier, linked) if step < ROUNDS else {}
-            person.keys.update(grown)
-            frontiers[order_id] = grown
-    return persons
-
-
-def spread(keys: set[str], neighbours: FindNeighbours) -> set[str]:
-    """Every key from which one of ``keys`` is found within ``ROUNDS`` steps, themselves included; hubs are left out."""
-    reached, frontier, hubs = set(keys), set(keys), set[str]()
-    for step in range(ROUNDS + 1):
-        if not frontier:
-            break
-        linked = neighbours(frontier)
-        hubs |= {key for key in frontier if linked.get(key, ()) is None}
-        frontier = {other for key in frontier for other in linked.get(key) or ()} - reached if step < ROUNDS else set()
-        reached |= frontier
-    return reached - hubs
-
-
-def _next(person: Person, frontier: Mapping[str, Match], linked: Neighbours) -> dict[str, Match]:
-    """The keys one step further that are new to the person. A way over devices alone counts as the visitor's."""
-    grown: dict[str, Match] = {}
-    for key, match in frontier.items():
-        for other in linked.get(key) or ():
-            if other in person.keys:
-                continue
-            by_visitor = match == "visitor" and is_device(other)
-            if by_visitor or other not in grown:
-                grown[other] = "visitor" if by_visitor else "customer"
-    room = KEYS_PER_PERSON - len(person.keys)
-    person.cut = person.cut or len(grown) > room
-    return {key: grown[key] for key in sorted(grown)[: max(0, room)]}

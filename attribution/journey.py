@@ -1,324 +1,337 @@
-"""An order's candidates: its person's touches and its coupons, fetched for many orders at a time. I/O: the events store.
+"""What decides an order: its person's touches and the facts about it, fetched for many orders at a time. I/O: both stores.
 
-A touch is found by the order's click id, by its visitor, over links with its customer's keys, or as a coupon that the
-catalogue knows; each candidate says which. Touches are looked up as far back as the policy's longest window and the near
-misses reach; a click that the order names is found at any age.
+A touch is found by the order's visitor, by the click that it names, or over links with its customer's keys; each candidate says
+which. Touches are looked up as far back as any policy's longest window and the near misses reach; a click that the order names is
+found at any age. The question is put in two ways, with one answer: for a few orders by their ids and keys, and for a slice of
+very many by joins in the store.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from attribution.decide import COUPON
-from attribution.identity import (
-    CLICK,
-    HUB_NEIGHBOURS,
-    VISITOR,
-    Neighbours,
-    Person,
-    click_key,
-    find_persons,
-    own_keys,
-    visitor_key,
+from attribution.batch import Batch
+from attribution.candidates import Company
+from attribution.coalition import Fellows, foreign_touches
+from attribution.decisions import ORDERS_BY_ID, read_in_force
+from attribution.history import Earlier, as_orders
+from attribution.identity import CLICK, VISITOR, Person
+from attribution.lookups import ALWAYS, CROWD, Times, TooMuch, minted_within, through_crowd, touches_by_id, visitors_lines
+from attribution.people import People
+from attribution.policy import Terms, longest_lookback
+from attribution.revisions import decode_in_force, in_force_of
+from attribution.touches import (
+    OrderRow,
+    TouchRow,
+    VisitorRow,
+    by_visitor,
+    claims_of,
+    decode_orders,
+    decode_touches,
+    decode_visitors,
+    lines_of,
 )
-from attribution.policy import Terms, lookback, policy_for
-from core.clock import DAY, Instant
-from core.credit import Candidate, Match
-from core.events import Order
-from core.ids import is_event_id, minted_at
-from store.events import EventsStore, read_query
+from core.clock import Instant
+from core.ids import is_event_id
+from store.books import Books
+from store.catalogue import find_link
+from store.events import EventsStore, parts_of, read_query
+from store.overrides import overrides_of
 
-NEIGHBOURS = read_query(__file__, "neighbours")
-LINKED_CLICKS = read_query(__file__, "linked_clicks")
-CLICKS_BY_ID = read_query(__file__, "clicks_by_id")
-TOUCHES_OF_VISITORS = read_query(__file__, "touches_of_visitors")
+TOUCHES_OF_SLICE = read_query(__file__, "touches_of_slice")
+CLICKS_OF_SLICE = read_query(__file__, "clicks_of_slice")
+ORDERS_OF_SLICE = read_query(__file__, "orders_of_slice")
+DECISIONS_OF_SLICE = read_query(__file__, "decisions_of_slice")
 
-ALWAYS: Instant = 4_102_444_800_000
-"""2100-01-01: later than anything that is stored, and inside the store's calendar."""
-PARAMETER_BYTES = 60_000
-"""Servers refuse parameters above 128 KiB; escaping may double a text."""
-CANDIDATES_EACH = 250
-"""Of one order's clicks and ad views, by people and by others, the latest of each are kept: 1,000 candidates at most."""
-ROWS = 200_000
-"""No look-up brings more rows into memory; orders that need more are looked up in smaller groups."""
-REMEMBERED_KEYS = 200_000
-MINT_TOLERANCE = DAY
-"""An id may have been minted this much before or after what it names happened."""
-
-STRENGTH: tuple[Match, ...] = ("click_id", "visitor", "customer", "coupon")
+LAST_ID = "\U0010ffff"
+TOUCHES = 400_000
+"""No batch of several orders holds more touches."""
 
 
-class FoundTouch(msgspec.Struct, frozen=True):
-    """A touch as the events store gives it."""
+class Slice(msgspec.Struct, frozen=True):
+    """Orders placed in ``[from_at, to_at]`` with ids in ``(after, until]``."""
 
-    touch_id: str
-    kind: str
-    programme_id: str
-    affiliate_id: str
-    occurred_at: Instant
-    link_code: str
-    channel: str
-    traffic_class: str
-    visitor_id: str
+    from_at: Instant
+    to_at: Instant
+    after: str = ""
+    until: str = LAST_ID
 
-
-class Journey(msgspec.Struct, frozen=True):
-    """What may have led to one order. ``left_out`` touches were beyond the cap; ``cut`` persons had too many keys."""
-
-    candidates: tuple[Candidate, ...]
-    left_out: int = 0
-    cut: bool = False
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """As the queries of slices name them."""
+        return {"from_ms": self.from_at, "to_ms": self.to_at, "after": self.after, "until": self.until}
 
 
-class Links(msgspec.Struct, frozen=True):
-    """What one key is linked with: by events that named both, and by clicks, which link their id with their visitor.
+class Scene(msgspec.Struct, frozen=True):
+    """Where a tenant's orders are decided: its stores, its terms, its people, and the people of the tenants it shares with."""
 
-    ``earlier`` counts those of the first kind that were stored before the moment in question.
-    """
+    events: EventsStore
+    books: Books
+    terms: Terms
+    people: People
+    fellows: Fellows = Fellows()
+    frozen: frozenset[str] = frozenset()
 
-    earlier: int = 0
-    named: tuple[str, ...] = ()
-    clicked: tuple[str, ...] = ()
-
-
-class Acquaintances:
-    """A tenant's keys and their neighbours, as :mod:`attribution.identity` asks for them. Remembers what it was asked.
-
-    It is made for one run: what is stored meanwhile, the next run sees.
-    """
-
-    def __init__(self, events: EventsStore, tenant_id: str, earlier_than: Instant = ALWAYS) -> None:
-        self.tenant_id = tenant_id
-        self.clicks: dict[str, FoundTouch] = {}
-        self._events = events
-        self._earlier_than = earlier_than
-        self._known: dict[str, Links] = {}
-
-    def now(self, keys: set[str]) -> Neighbours:
-        """Neighbours over all links there are."""
-        known = self._links(keys)
-        return {key: None if _is_hub(known[key]) else known[key].named + known[key].clicked for key in keys}
-
-    def before_and_now(self, keys: set[str]) -> Neighbours:
-        """The same, but a key is a hub only if it already was one before ``earlier_than``: what a new hub cuts off is still found."""
-        known = self._links(keys)
-        return {key: None if known[key].earlier > HUB_NEIGHBOURS else known[key].named + known[key].clicked for key in keys}
-
-    def make_room(self) -> None:
-        """Forget everything, if it has become too much; never in the middle of a search."""
-        if len(self._known) > REMEMBERED_KEYS:
-            self._known, self.clicks = {}, {}
-
-    def _links(self, keys: set[str]) -> dict[str, Links]:
-        missing = keys - self._known.keys()
-        if missing:
-            self._known |= self._look_up(missing)
-        return self._known
-
-    def _look_up(self, keys: set[str]) -> dict[str, Links]:
-        found = dict.fromkeys(keys, Links())
-        for part in parts_of(keys):
-            bounds = {"earlier_than_ms": self._earlier_than, "most": HUB_NEIGHBOURS}
-            for key, earlier, others in self._events.select(NEIGHBOURS, tenant_id=self.tenant_id, keys=part, **bounds):
-                found[key] = Links(earlier, tuple(others))
-        for key, other in self._by_clicks(keys, hubs={key for key in keys if found[key].earlier > HUB_NEIGHBOURS}):
-            found[key] = msgspec.structs.replace(found[key], clicked=(*found[key].clicked, other))
-        return found
-
-    def _by_clicks(self, keys: set[str], hubs: set[str]) -> Iterator[tuple[str, str]]:
-        """From the visitor only where something else names the click: all others lead nowhere."""
-        visitors = [key.removeprefix(VISITOR) for key in keys - hubs if key.startswith(VISITOR)]
-        for part in parts_of(visitors):
-            for visitor_id, touch_id in self._events.select(LINKED_CLICKS, tenant_id=self.tenant_id, visitors=part):
-                yield visitor_key(visitor_id), click_key(touch_id)
-        found = clicks_by_id(self._events, self.tenant_id, (key.removeprefix(CLICK) for key in keys if key.startswith(CLICK)))
-        self.clicks |= found
-        for touch_id, click in found.items():
-            if click.visitor_id:
-                yield click_key(touch_id), visitor_key(click.visitor_id)
+    @property
+    def tenant_id(self) -> str:
+        return self.terms.tenant_id
 
 
-def _is_hub(links: Links) -> bool:
-    return max(links.earlier, len(links.named)) > HUB_NEIGHBOURS
-
-
-def find_journeys(events: EventsStore, terms: Terms, orders: Sequence[Order], acquaintances: Acquaintances) -> dict[str, Journey] | None:
-    """The journey of each order of one tenant, by order id; None where it takes too much memory at once: ask for fewer orders.
-
-    A single order always gets an answer, and no order's depends on which others are asked for beside it.
+def batches_of_orders(scene: Scene, order_ids: Sequence[str], earlier: Earlier) -> Iterator[Batch]:
+    """The given orders with everything that decides them: together, or in halves where they have too many touches.
 
     Raises:
-        Unavailable: the events store cannot answer.
+        Unavailable: a store cannot answer.
     """
-    acquaintances.make_room()
-    persons = find_persons(orders, acquaintances.now)
-    touches = _touches(events, terms, orders, persons)
-    if touches is None:
-        return None
-    return {
-        order.order_id: _journey(order, terms, persons[order.order_id], acquaintances.clicks, touches.get(order.order_id, []))
-        for order in orders
-    }
-
-
-def clicks_by_id(events: EventsStore, tenant_id: str, touch_ids: Iterable[str]) -> dict[str, FoundTouch]:
-    """The clicks on record among ``touch_ids``. Texts that are no event id name nothing; the ids' own times narrow the search."""
-    found: dict[str, FoundTouch] = {}
-    for part in parts_of(touch_id for touch_id in touch_ids if is_event_id(touch_id)):
-        bounds = {"from_ms": minted_at(part[0]) - MINT_TOLERANCE, "to_ms": minted_at(part[-1]) + MINT_TOLERANCE}
-        for row in events.select(CLICKS_BY_ID, tenant_id=tenant_id, touch_ids=part, **bounds):
-            found[row[0]] = FoundTouch(*row)
-    return found
-
-
-def parts_of(texts: Iterable[str], most_bytes: int = PARAMETER_BYTES) -> Iterator[list[str]]:
-    """The distinct texts, sorted, in parts that each fit into one parameter."""
-    part: list[str] = []
-    size = 0
-    for text in sorted(set(texts)):
-        size += len(text.encode()) + 3
-        if part and size > most_bytes:
-            yield part
-            part, size = [], len(text.encode()) + 3
-        part.append(text)
-    if part:
-        yield part
-
-
-# --- touches of visitors ---------------------------------------------------------------------------------------------
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """One visitor of one order, and the time to look back over, both ends inclusive."""
-
-    visitor_id: str
-    order_id: str
-    earliest: Instant
-    latest: Instant
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A touch for an order; ``of`` is how many its visitor has there, kept or not."""
-
-    touch: FoundTouch
-    of: int
-
-
-def _touches(events: EventsStore, terms: Terms, orders: Sequence[Order], persons: dict[str, Person]) -> dict[str, list[list[Found]]] | None:
-    """Each order's touches, visitor by visitor; None where there are too many for several orders at once."""
-    wanted = [
-        Wanted(visitor_id, order.order_id, order.occurred_at - lookback(policy_for(terms, order)), order.occurred_at)
-        for order in orders
-        for visitor_id in _counted(VISITOR, order, persons[order.order_id])
+    lines = [
+        line
+        for part in parts_of(order_ids)
+        for line in scene.events.select_bytes(ORDERS_BY_ID, tenant_id=scene.tenant_id, order_ids=part).splitlines()
     ]
-    found: dict[str, list[list[Found]]] = {}
-    total = 0
-    for part in _in_parts(wanted):
-        for one, touches in _touches_of(events, terms.tenant_id, part):
-            found.setdefault(one.order_id, []).append(touches)
-            total += len(touches)
-        if total >= ROWS and len(orders) > 1:
-            return None
+    yield from batches_of_lines(scene, lines, earlier)
+
+
+def batches_of_lines(scene: Scene, lines: Sequence[bytes], earlier: Earlier) -> Iterator[Batch]:
+    """The same, of orders that are read already."""
+    if not lines:
+        return
+    try:
+        yield _batch(scene, lines, earlier)
+    except TooMuch:
+        half = len(lines) // 2
+        yield from batches_of_lines(scene, lines[:half], earlier)
+        yield from batches_of_lines(scene, lines[half:], earlier)
+
+
+def _batch(scene: Scene, lines: Sequence[bytes], earlier: Earlier) -> Batch:
+    joined = b"\n".join(lines) + b"\n"
+    rows = decode_orders(joined)
+    persons = scene.people.persons_of(as_orders(rows))
+    company = company_of(rows, persons)
+    lookback = longest_lookback(scene.terms)
+    visitors = visitors_lines(
+        scene.events, scene.tenant_id, _times_of_visitors(rows, company, lookback), most=TOUCHES if len(rows) > 1 else None
+    )
+    return Batch(
+        orders=joined,
+        visitors=visitors,
+        touches=touches_by_id(scene.events, scene.tenant_id, _clicks_of(rows, company)),
+        company=company,
+        crowds=_crowds(scene, visitors.splitlines(), rows, company, lookback),
+        foreign=foreign_touches(scene.events, scene.terms, scene.fellows, rows, persons),
+        links=_links_of_claims(scene, rows),
+        last_ordered=earlier.last_ordered(rows, persons),
+        in_force=read_in_force(scene.events, scene.tenant_id, [row.order_id for row in rows]),
+        frozen=tuple(row.order_id for row in rows if row.order_id in scene.frozen),
+        overrides=_overrides(scene, rows),
+    )
+
+
+def company_of(rows: Iterable[OrderRow], persons: Mapping[str, Person]) -> dict[str, Company]:
+    """Of orders whose person has keys beyond the order's own, or shares a device: the person's visitors and clicks."""
+    found: dict[str, Company] = {}
+    for row in rows:
+        person = persons[row.order_id]
+        own = len(row.customer_keys) + (row.visitor_id != "") + (row.click_id != "")
+        if len(person.keys) == own and not person.spans and not person.cut:
+            continue
+        found[row.order_id] = Company(
+            tuple((key[2:], match, person.spans.get(key, ())) for key, match in person.keys.items() if key.startswith(VISITOR)),
+            tuple((key[2:], match) for key, match in person.keys.items() if key.startswith(CLICK)),
+            person.cut,
+        )
     return found
 
 
-def _in_parts(wanted: list[Wanted]) -> Iterator[list[Wanted]]:
-    """By visitor, since the store keeps a visitor's touches together; each part fits into the parameters."""
-    by_visitor: dict[str, list[Wanted]] = {}
-    for one in wanted:
-        by_visitor.setdefault(one.visitor_id, []).append(one)
-    for visitors in parts_of(by_visitor, PARAMETER_BYTES // 2):
-        part = [one for visitor_id in visitors for one in by_visitor[visitor_id]]
-        room = PARAMETER_BYTES // max(len(visitor_id.encode()) + 20 for visitor_id in visitors)
-        yield from (part[at : at + room] for at in range(0, len(part), room))
+# --- visitors --------------------------------------------------------------------------------------------------------
 
 
-def _touches_of(events: EventsStore, tenant_id: str, wanted: list[Wanted]) -> list[tuple[Wanted, list[Found]]]:
-    rows = events.select(
-        TOUCHES_OF_VISITORS,
-        tenant_id=tenant_id,
-        numbers=list(range(len(wanted))),
-        visitors=[one.visitor_id for one in wanted],
-        from_ms=[one.earliest for one in wanted],
-        to_ms=[one.latest for one in wanted],
-        earliest_ms=min(one.earliest for one in wanted),
-        latest_ms=max(one.latest for one in wanted),
-        most=CANDIDATES_EACH,
-        rows=ROWS,
-    )
-    found: dict[int, list[Found]] = {}
-    for number, *columns, of in rows:
-        found.setdefault(number, []).append(Found(FoundTouch(*columns), of))
-    return [(wanted[number], touches) for number, touches in found.items()]
+def _times_of_visitors(rows: Iterable[OrderRow], company: Mapping[str, Company], lookback: Instant, own: bool = True) -> Times:
+    """Of every visitor of these orders; with ``own`` false of those alone that an order's person has beside the order's own."""
+    times: Times = {}
+    for row in rows:
+        others = company.get(row.order_id)
+        visitors = [visitor_id for visitor_id, _, _ in others.visitors] if others else [row.visitor_id] if row.visitor_id else []
+        for visitor_id in visitors:
+            if own or visitor_id != row.visitor_id:
+                low, high = times.get(visitor_id, (ALWAYS, 0))
+                times[visitor_id] = min(low, max(0, row.occurred_at - lookback)), max(high, row.occurred_at)
+    return times
 
 
-# --- candidates ------------------------------------------------------------------------------------------------------
+def _crowds(
+    scene: Scene, lines: Iterable[bytes], rows: Iterable[OrderRow], company: Mapping[str, Company], lookback: Instant
+) -> dict[str, tuple[VisitorRow, ...]]:
+    """By order, the touches of its visitors that have very many: what a cap leaves of them."""
+    crowded = {row.visitor_id for line in lines if _is_crowd(line) for row in decode_visitors(line)}
+    found: dict[str, tuple[VisitorRow, ...]] = {}
+    if not crowded:
+        return found
+    wanted: dict[str, list[OrderRow]] = {}
+    for row in rows:
+        others = company.get(row.order_id)
+        for visitor_id in {visitor_id for visitor_id, _, _ in others.visitors} if others else {row.visitor_id}:
+            if visitor_id in crowded:
+                wanted.setdefault(visitor_id, []).append(row)
+    for visitor_id, orders in sorted(wanted.items()):
+        for order_id, one in through_crowd(scene.events, scene.tenant_id, visitor_id, orders, lookback):
+            found[order_id] = (*found.get(order_id, ()), one)
+    return found
 
 
-def _journey(order: Order, terms: Terms, person: Person, clicks: dict[str, FoundTouch], visited: list[list[Found]]) -> Journey:
-    earliest = order.occurred_at - lookback(policy_for(terms, order))
-    visitors = set(_counted(VISITOR, order, person))
-    matches: dict[str, set[Match]] = {}
-    touches = {one.touch.touch_id: one.touch for found in visited for one in found}
-    for touch in touches.values():
-        matches[touch.touch_id] = {person.keys[visitor_key(touch.visitor_id)]}
-    found_in_all = sum(found[0].of for found in visited if found)
-    for click_id in _counted(CLICK, order, person):
-        click, named = clicks.get(click_id), click_id == order.click_id
-        in_time = click is not None and earliest <= click.occurred_at <= order.occurred_at
-        if click is None or not (named or in_time):
-            continue
-        touches[click_id] = click
-        matches.setdefault(click_id, set()).add("click_id" if named else person.keys[click_key(click_id)])
-        found_in_all += not (in_time and click.visitor_id in visitors)
-    kept = _latest(touches.values(), order)
-    candidates = (*(_candidate(touch, matches[touch.touch_id]) for touch in kept), *_coupons(order, terms))
-    return Journey(candidates, found_in_all - len(kept), person.cut)
+# --- what orders name ------------------------------------------------------------------------------------------------
 
 
-def _counted(prefix: str, order: Order, person: Person) -> list[str]:
-    """The person's visitors or clicks, without the prefix; a hub counts only where the order itself carries it."""
-    own = own_keys(order)
-    return sorted(key.removeprefix(prefix) for key in person.keys if key.startswith(prefix) and (key in own or key not in person.hubs))
+def _clicks_of(rows: Iterable[OrderRow], company: Mapping[str, Company], own: bool = True) -> set[str]:
+    """Clicks that orders name or claim, and those of their persons."""
+    clicks: set[str] = set()
+    for row in rows:
+        if own and row.click_id:
+            clicks.add(row.click_id)
+        if row.claims:
+            clicks |= {claim.token for claim in claims_of(row.claims)}
+        if others := company.get(row.order_id):
+            clicks |= {click_id for click_id, _ in others.clicks if own or click_id != row.click_id}
+    return clicks
 
 
-def _latest(touches: Iterable[FoundTouch], order: Order) -> list[FoundTouch]:
-    """The click that the order names, and the latest ``CANDIDATES_EACH`` of each kind, by people and by others."""
-    room: dict[tuple[str, bool], int] = {}
-    kept: list[FoundTouch] = []
-    for touch in sorted(touches, key=lambda touch: (touch.occurred_at, touch.touch_id), reverse=True):
-        group = (touch.kind, touch.traffic_class == "human")
-        room[group] = room.get(group, CANDIDATES_EACH) - 1
-        if room[group] >= 0 or touch.touch_id == order.click_id:
-            kept.append(touch)
-    return kept
+def _links_of_claims(scene: Scene, rows: Iterable[OrderRow]) -> dict[str, tuple[str, str]]:
+    """What tokens that are codes of the tenant's links stand for: programme and affiliate."""
+    codes = {claim.token for row in rows if row.claims for claim in claims_of(row.claims) if not is_event_id(claim.token)}
+    if not codes:
+        return {}
+    with scene.books.reading() as connection:
+        links = [link for code in sorted(codes) if code and (link := find_link(connection, code))]
+    return {link.code: (link.programme_id, link.affiliate_id) for link in links if link.tenant_id == scene.tenant_id}
 
 
-def _candidate(touch: FoundTouch, matches: set[Match]) -> Candidate:
-    return Candidate(
-        touch_id=touch.touch_id,
-        touch_class="click" if touch.kind == "click" else "impression",
-        programme_id=touch.programme_id,
-        affiliate_id=touch.affiliate_id,
-        occurred_at=touch.occurred_at,
-        matches=tuple(match for match in STRENGTH if match in matches),
-        link_code=touch.link_code,
-        channel=touch.channel,
-        human=touch.traffic_class == "human",
-        traffic_class=touch.traffic_class,
-    )
+def _overrides(scene: Scene, rows: Iterable[OrderRow]) -> dict[str, Any]:
+    with scene.books.reading() as connection:
+        return overrides_of(connection, scene.tenant_id, [row.order_id for row in rows])
 
 
-def _coupons(order: Order, terms: Terms) -> Iterator[Candidate]:
-    """A candidate for each code that the catalogue knows, valid or not: the decision says which."""
-    for code in sorted({code.strip().upper() for code in order.coupons}):
-        if coupon := terms.coupons.get(code):
-            yield Candidate(
-                touch_id=COUPON + code,
-                touch_class="coupon",
-                programme_id=coupon.programme_id,
-                affiliate_id=coupon.affiliate_id,
-                occurred_at=order.occurred_at,
-                matches=("coupon",),
-                channel=order.channel,
-            )
+# --- slices ----------------------------------------------------------------------------------------------------------
+
+
+def batches_of_slice(
+    scene: Scene,
+    piece: Slice,
+    earlier: Earlier,
+    doubled: frozenset[str],
+    limit: int,
+    learn: Callable[[int, int], None] = lambda _orders, _size: None,
+    by_id: bool = False,
+) -> Iterator[Batch]:
+    """All orders of a slice, ``limit`` in a batch, by time or by id.
+
+    Args:
+        doubled: order ids that several events bear; each belongs to the slice of the event that counts.
+        learn: is told how many orders there were, and how many bytes their touches.
+
+    Raises:
+        Unavailable: a store cannot answer.
+    """
+    events, tenant_id, bounds = scene.events, scene.tenant_id, piece.bounds
+    lines = events.select_bytes(ORDERS_OF_SLICE, tenant_id=tenant_id, **bounds).splitlines()
+    rows = decode_orders(b"\n".join(lines))
+    if doubled:
+        rows, lines = _counted(scene, piece, rows, lines, doubled)
+    rows, lines = _in_time(rows, lines)
+    if not rows:
+        return
+    persons = scene.people.persons_of(as_orders(rows))
+    company = company_of(rows, persons)
+    lookback = longest_lookback(scene.terms)
+    span = {"lookback_ms": lookback, "earliest_ms": max(0, rows[0].occurred_at - lookback), "crowd": CROWD}
+    visited = by_visitor(events.select_bytes(TOUCHES_OF_SLICE, tenant_id=tenant_id, **bounds, **span))
+    others = _times_of_visitors(rows, company, lookback, own=False)
+    visited |= _wider(visited, by_visitor(visitors_lines(events, tenant_id, others)), scene, others, rows, lookback)
+    named = _named_in_slice(scene, piece, rows)
+    for touch in decode_touches(touches_by_id(events, tenant_id, _clicks_of(rows, company, own=False))):
+        named.setdefault(touch.touch_id, []).append(touch)
+    decided = {
+        row.order_id: in_force_of(row) for row in decode_in_force(events.select_bytes(DECISIONS_OF_SLICE, tenant_id=tenant_id, **bounds))
+    }
+    overrides = _overrides(scene, rows)
+    crowds = _crowds(scene, visited.values(), rows, company, lookback)
+    foreign = foreign_touches(events, scene.terms, scene.fellows, rows, persons)
+    links = _links_of_claims(scene, rows)
+    last_ordered = earlier.last_ordered(rows, persons)
+    learn(len(rows), sum(map(len, visited.values())))
+    if by_id:
+        rows, lines = _by_id(rows, lines)
+    for start in range(0, len(rows), limit):
+        part = rows[start : start + limit]
+        ids = [row.order_id for row in part]
+        clicks = _clicks_of(part, company)
+        yield Batch(
+            orders=b"\n".join(lines[start : start + limit]) + b"\n",
+            visitors=b"\n".join(visited[name] for name in _times_of_visitors(part, company, lookback) if name in visited),
+            touches=lines_of(touch for click in sorted(clicks) for touch in named.get(click, ())),
+            company={name: company[name] for name in ids if name in company},
+            crowds={name: crowds[name] for name in ids if name in crowds},
+            foreign={name: foreign[name] for name in ids if name in foreign},
+            links=links,
+            last_ordered={name: last_ordered[name] for name in ids if name in last_ordered},
+            in_force={name: decided[name] for name in ids if name in decided},
+            frozen=tuple(name for name in ids if name in scene.frozen),
+            overrides={name: overrides[name] for name in ids if name in overrides},
+        )
+
+
+def _is_crowd(line: bytes) -> bool:
+    """Does the line say only how many touches a visitor has? Spaces between its parts are the store's matter."""
+    return line[-40:].replace(b" ", b"").find(b",[],[],[],") > 0
+
+
+def _counted(
+    scene: Scene, piece: Slice, rows: list[OrderRow], lines: list[bytes], doubled: frozenset[str]
+) -> tuple[list[OrderRow], list[bytes]]:
+    """Of several events under one id the earliest received is the order, whichever slice the others are in."""
+    pairs = [(row, line) for row, line in zip(rows, lines, strict=True) if row.order_id not in doubled]
+    for part in parts_of(name for name in doubled if piece.after < name <= piece.until):
+        for line in scene.events.select_bytes(ORDERS_BY_ID, tenant_id=scene.tenant_id, order_ids=part).splitlines():
+            (row,) = decode_orders(line)
+            if piece.from_at <= row.occurred_at <= piece.to_at:
+                pairs.append((row, line))
+    return [row for row, _ in pairs], [line for _, line in pairs]
+
+
+def _in_time(rows: list[OrderRow], lines: list[bytes]) -> tuple[list[OrderRow], list[bytes]]:
+    """By ``(occurred_at, event_id)``, and each once: the same event may be stored twice."""
+    once = {row.order_id: (row, line) for row, line in zip(rows, lines, strict=True)}
+    pairs = sorted(once.values(), key=lambda pair: (pair[0].occurred_at, pair[0].event_id))
+    return [row for row, _ in pairs], [line for _, line in pairs]
+
+
+def _by_id(rows: list[OrderRow], lines: list[bytes]) -> tuple[list[OrderRow], list[bytes]]:
+    pairs = sorted(zip(rows, lines, strict=True), key=lambda pair: pair[0].order_id)
+    return [row for row, _ in pairs], [line for _, line in pairs]
+
+
+def _wider(
+    own: Mapping[str, bytes], others: dict[str, bytes], scene: Scene, times: Times, rows: Iterable[OrderRow], lookback: Instant
+) -> dict[str, bytes]:
+    """Lines of visitors that are one order's own and another person's as well: over both times."""
+    both = own.keys() & times.keys()
+    if not both:
+        return others
+    wide = dict(times)
+    for row in rows:
+        if row.visitor_id in both:
+            low, high = wide[row.visitor_id]
+            wide[row.visitor_id] = min(low, max(0, row.occurred_at - lookback)), max(high, row.occurred_at)
+    return others | by_visitor(visitors_lines(scene.events, scene.tenant_id, {name: wide[name] for name in both}))
+
+
+def _named_in_slice(scene: Scene, piece: Slice, rows: Sequence[OrderRow]) -> dict[str, list[TouchRow]]:
+    minted = [row.click_id for row in rows if is_event_id(row.click_id)]
+    if not minted:
+        return {}
+    first, last = minted_within(min(minted), max(minted))
+    bounds = {"first_ms": first, "last_ms": last}
+    named: dict[str, list[TouchRow]] = {}
+    for touch in decode_touches(scene.events.select_bytes(CLICKS_OF_SLICE, tenant_id=scene.tenant_id, **piece.bounds, **bounds)):
+        named.setdefault(touch.touch_id, []).append(touch)
+    return named

@@ -29,6 +29,25 @@ class WatchedEvents(EventsStore):
         finally:
             self._note(query.name, began)
 
+    def select_bytes(self, query: Query, **params: Any) -> bytes:
+        began = time.perf_counter()
+        try:
+            return self._store.select_bytes(query, **params)
+        finally:
+            self._note(query.name, began)
+
+    def select_table(self, query: Query, **params: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return self._store.select_table(query, **params)
+        finally:
+            self._note(query.name, began)
+
+    def insert_native(self, table: str, block: bytes, token: str) -> None:
+        began = time.perf_counter()
+        self._store.insert_native(table, block, token)
+        self._note(f"insert into {table}", began)
+
     def insert_json(self, table: str, lines: bytes, token: str) -> None:
         began = time.perf_counter()
         self._store.insert_json(table, lines, token)

@@ -14,18 +14,26 @@ from core.events import Channel, CustomerStatus
 from core.scope import Role
 
 MembershipStatus = Literal["applied", "approved", "suspended"]
-Model = Literal["last_click"]
+Model = Literal["last", "first", "last_non_direct", "linear", "position", "time_decay", "shapley", "participation"]
+CouponRule = Literal["by_rank", "coupon_wins", "click_wins", "only_without_click", "split"]
+PaidRule = Literal["ignore", "last_wins", "unless_recent"]
+DirectRule = Literal["ignore", "counts"]
+SelfReferralRule = Literal["flag", "refuse"]
 Per = Literal["order", "line", "unit"]
 
 
 class Tenant(msgspec.Struct, frozen=True):
-    """A merchant. ``click_parameter`` is the query parameter that carries the click id to the shop."""
+    """A merchant. ``click_parameter`` is the query parameter that carries the click id to the shop.
+
+    A customer who has not ordered for more than ``lapsed_after_days`` is lapsed, not returning.
+    """
 
     tenant_id: str
     name: str
     currency: str
     time_zone: str = "UTC"
     click_parameter: str = "fsclick"
+    lapsed_after_days: int = 365
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -42,6 +50,9 @@ class Store(msgspec.Struct, frozen=True):
 class Programme(msgspec.Struct, frozen=True):
     """An offer that affiliates join. ``stores`` empty: it takes every order whose store no other programme names.
 
+    ``segments`` empty: it takes orders of every segment; else only those in one of them, before programmes that name none.
+    It takes orders placed in ``[starts_at, ends_at)``; None is open.
+
     ``hosts`` are the only hosts a deep link may lead to: a host equals a listed one or is a sub-domain of it.
     The caps bind all its links together: people's clicks of a day (UTC, ``[00:00, 24:00)``) and since the cap was set;
     a click beyond one earns nothing and leads to ``fallback_url``, or to the landing page where that is empty.
@@ -56,6 +67,9 @@ class Programme(msgspec.Struct, frozen=True):
     daily_click_cap: int | None = None
     total_click_cap: int | None = None
     fallback_url: str = ""
+    segments: tuple[str, ...] = ()
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
 
 
 class Affiliate(msgspec.Struct, frozen=True):
@@ -70,7 +84,10 @@ class Affiliate(msgspec.Struct, frozen=True):
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """An affiliate in a programme. Earns from touches in ``[approved_at, suspended_at)``; None is "not yet"."""
+    """An affiliate in a programme. Earns from touches in ``[approved_at, suspended_at)``; None is "not yet".
+
+    ``software``: it works inside the shopper's browser (an extension, a toolbar) and has to stand down for others' clicks.
+    """
 
     tenant_id: str
     programme_id: str
@@ -79,6 +96,7 @@ class Membership(msgspec.Struct, frozen=True):
     applied_at: Instant
     approved_at: Instant | None = None
     suspended_at: Instant | None = None
+    software: bool = False
 
     def active_at(self, at: Instant) -> bool:
         """True where a touch at ``at`` may earn."""
@@ -106,7 +124,10 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Coupon(msgspec.Struct, frozen=True):
-    """A code that credits its owner for orders placed in ``[valid_from, valid_to)``; None is open. Codes are upper case."""
+    """A code that credits its owner for orders placed in ``[valid_from, valid_to)``; None is open. Codes are upper case.
+
+    An ``exclusive`` code may be advertised by its owner alone.
+    """
 
     tenant_id: str
     code: str
@@ -114,16 +135,21 @@ class Coupon(msgspec.Struct, frozen=True):
     affiliate_id: str
     valid_from: Instant | None = None
     valid_to: Instant | None = None
+    exclusive: bool = False
 
     def valid_at(self, at: Instant) -> bool:
         return (self.valid_from is None or self.valid_from <= at) and (self.valid_to is None or at < self.valid_to)
 
 
 class TouchWindow(msgspec.Struct, frozen=True):
-    """How long one class of touch may earn, closed at both ends: a touch exactly ``window_hours`` old still counts."""
+    """How long one class of touch may earn, closed at both ends: a touch exactly ``window_hours`` old still counts.
+
+    ``tied``: it has the rank of the class before it in the policy, so that the model weighs both together.
+    """
 
     touch: TouchClass
     window_hours: int
+    tied: bool = False
 
     @property
     def window(self) -> int:
@@ -134,19 +160,83 @@ class TouchWindow(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True):
     """How a programme attributes, from ``effective_from`` (inclusive, order time) until the next version begins.
 
-    ``classes`` is the precedence, strongest first; a class left out earns nothing.
+    ``classes`` is the precedence, strongest first; a class left out earns nothing. The ``model`` shares an order among the touches of
+    the strongest rank that has any. A policy with a ``segment`` has versions of its own, for orders in that segment.
+    Shares are basis points: ``first_bps`` and ``last_bps`` of the position model (the rest is the middle's), ``introducer_bps``
+    and ``closer_bps`` of the participation model (the rest is the influencers'), ``coupon_bps`` where coupon and click split.
+    docs/attribution.md says what every field does.
     """
 
     tenant_id: str
     programme_id: str
     version: int
     effective_from: Instant
-    model: Model = "last_click"
+    model: Model = "last"
     classes: tuple[TouchWindow, ...] = (
         TouchWindow("coupon", 0),
         TouchWindow("click", 30 * 24),
         TouchWindow("impression", 24),
     )
+    segment: str = ""
+    first_bps: int = 4_000
+    last_bps: int = 4_000
+    half_life_hours: int = 168
+    introducer_bps: int = 3_000
+    closer_bps: int = 5_000
+    coupon_rule: CouponRule = "by_rank"
+    coupon_bps: int = 5_000
+    guard_exclusive_codes: bool = True
+    paid_rule: PaidRule = "ignore"
+    paid_media: tuple[str, ...] = ()
+    paid_recent: int = 1
+    direct_rule: DirectRule = "ignore"
+    self_referral: SelfReferralRule = "flag"
+    min_seconds_to_order: int = 0
+    stand_down_minutes: int = 0
+    lock_days: int = 60
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """``field`` has one of ``values``, in whatever letter case.
+
+    ``field`` is an order's attribute, or ``store``, ``store_segment``, ``channel``, ``country``, ``customer_status``.
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A group of orders as a merchant defines it: those that meet every condition."""
+
+    tenant_id: str
+    segment_id: str
+    name: str
+    conditions: tuple[Condition, ...]
+
+
+class CoalitionMember(msgspec.Struct, frozen=True):
+    """A tenant in a coalition in ``[joined_at, left_at)``; None is open."""
+
+    tenant_id: str
+    joined_at: Instant
+    left_at: Instant | None = None
+
+    def active_at(self, at: Instant) -> bool:
+        return self.joined_at <= at and (self.left_at is None or at < self.left_at)
+
+
+class Coalition(msgspec.Struct, frozen=True):
+    """Tenants that agreed to share touches and identities. Only touches of ``classes``, made with consent, count for other members' orders.
+
+    ``marketplace_id`` is the member that may pass on orders for the others; empty: none may.
+    """
+
+    coalition_id: str
+    name: str
+    members: tuple[CoalitionMember, ...]
+    classes: tuple[TouchClass, ...] = ("click",)
+    marketplace_id: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -163,6 +253,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: tuple[str, ...] = ()
     skus: tuple[str, ...] = ()
     customer_status: CustomerStatus = ""
+    segments: tuple[str, ...] = ()
 
 
 class RateCard(msgspec.Struct, frozen=True):
@@ -217,6 +308,8 @@ class Catalogue(msgspec.Struct, frozen=True):
     rate_cards: tuple[RateCard, ...] = ()
     users: tuple[User, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    coalitions: tuple[Coalition, ...] = ()
 
 
 Version = TypeVar("Version", Policy, RateCard)
@@ -233,20 +326,10 @@ RECORD_KEYS: dict[str, tuple[str, ...]] = {
     "rate_cards": ("tenant_id", "programme_id", "version"),
     "users": ("email",),
     "api_keys": ("key_id",),
+    "segments": ("tenant_id", "segment_id"),
+    "coalitions": ("coalition_id",),
 }
 """What identifies a record of each kind: the primary keys of the books' tables of the same names."""
-
-
-def programme_of_store(programmes: tuple[Programme, ...], store_id: str) -> Programme | None:
-    """The programme that takes a store's orders: the one that names it, else the one that names none.
-
-    ``programmes`` are one tenant's. Ties go to the smallest id; None where every programme names other stores.
-    """
-    ranked = sorted(
-        (programme for programme in programmes if store_id in programme.stores or not programme.stores),
-        key=lambda programme: (store_id not in programme.stores, programme.programme_id),
-    )
-    return ranked[0] if ranked else None
 
 
 def version_at(versions: tuple[Version, ...], at: Instant) -> Version | None:

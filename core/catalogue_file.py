@@ -19,6 +19,9 @@ from core.catalogue import (
     Affiliate,
     ApiKey,
     Catalogue,
+    Coalition,
+    CoalitionMember,
+    Condition,
     Coupon,
     Link,
     Membership,
@@ -26,14 +29,16 @@ from core.catalogue import (
     Programme,
     RateCard,
     Rule,
+    Segment,
     Store,
     Tenant,
     TouchWindow,
     User,
 )
-from core.catalogue_rules import Flaw, Known, flaws_of, known_of
+from core.catalogue_rules import flaws_of
 from core.clock import SECOND, as_datetime
 from core.errors import BadInput
+from core.flaws import Flaw, Known, known_of
 from core.money import CURRENCIES, format_amount, parse_amount
 from core.toml_tables import Fault, TomlTable, read_tables, write_table
 
@@ -77,20 +82,41 @@ def _same(*names: str, form: Form = "text") -> tuple[Key, ...]:
 _CAPS = (*_same("daily_click_cap", "total_click_cap", form="number"), *_same("fallback_url"))
 
 KINDS: tuple[Kind, ...] = (
-    Kind("tenant", "tenants", Tenant, (Key("id", "tenant_id"), *_same("name", "currency", "time_zone", "click_parameter"))),
+    Kind(
+        "tenant",
+        "tenants",
+        Tenant,
+        (Key("id", "tenant_id"), *_same("name", "currency", "time_zone", "click_parameter"), *_same("lapsed_after_days", form="number")),
+    ),
     Kind("store", "stores", Store, (_TENANT, Key("id", "store_id"), *_same("name", "channel", "segment", "host"))),
+    Kind(
+        "segment",
+        "segments",
+        Segment,
+        (_TENANT, Key("id", "segment_id"), Key("name", "name")),
+        part="condition",
+        part_field="conditions",
+        part_record=Condition,
+        part_keys=(Key("field", "field"), Key("values", "values", "texts")),
+    ),
     Kind(
         "programme",
         "programmes",
         Programme,
-        (_TENANT, Key("id", "programme_id"), *_same("name", "landing_url"), *_same("hosts", "stores", form="texts"), *_CAPS),
+        (
+            *(_TENANT, Key("id", "programme_id"), *_same("name", "landing_url"), *_same("hosts", "stores", "segments", form="texts")),
+            *(*_same("starts_at", "ends_at", form="instant"), *_CAPS),
+        ),
     ),
     Kind("affiliate", "affiliates", Affiliate, (Key("id", "affiliate_id"), *_same("name", "email", "website", "account_holder", "iban"))),
     Kind(
         "membership",
         "memberships",
         Membership,
-        (_TENANT, _PROGRAMME, _AFFILIATE, Key("status", "status"), *_same("applied_at", "approved_at", "suspended_at", form="instant")),
+        (
+            *(_TENANT, _PROGRAMME, _AFFILIATE, Key("status", "status")),
+            *(*_same("applied_at", "approved_at", "suspended_at", form="instant"), *_same("software", form="flag")),
+        ),
     ),
     Kind(
         "link",
@@ -105,17 +131,27 @@ KINDS: tuple[Kind, ...] = (
         "coupon",
         "coupons",
         Coupon,
-        (_TENANT, Key("code", "code"), _PROGRAMME, _AFFILIATE, *_same("valid_from", "valid_to", form="instant")),
+        (
+            *(_TENANT, Key("code", "code"), _PROGRAMME, _AFFILIATE),
+            *(*_same("valid_from", "valid_to", form="instant"), *_same("exclusive", form="flag")),
+        ),
     ),
     Kind(
         "policy",
         "policies",
         Policy,
-        (*_VERSION, Key("model", "model")),
+        (
+            *(*_VERSION, *_same("segment", "model"), Key("first", "first_bps", "percent"), Key("last", "last_bps", "percent")),
+            *(*_same("half_life_hours", form="number"), Key("introducer", "introducer_bps", "percent")),
+            *(Key("closer", "closer_bps", "percent"), *_same("coupon_rule"), Key("coupon_share", "coupon_bps", "percent")),
+            *(*_same("guard_exclusive_codes", form="flag"), *_same("paid_rule"), *_same("paid_media", form="texts")),
+            *(*_same("paid_recent", form="number"), *_same("direct_rule", "self_referral")),
+            *_same("min_seconds_to_order", "stand_down_minutes", "lock_days", form="number"),
+        ),
         part="class",
         part_field="classes",
         part_record=TouchWindow,
-        part_keys=(Key("touch", "touch"), Key("window_hours", "window_hours", "number")),
+        part_keys=(Key("touch", "touch"), Key("window_hours", "window_hours", "number"), Key("tied", "tied", "flag")),
     ),
     Kind(
         "rate_card",
@@ -133,6 +169,7 @@ KINDS: tuple[Kind, ...] = (
             Key("per", "per"),
             *_same("categories", "skus", form="texts"),
             Key("customer_status", "customer_status"),
+            Key("segments", "segments", "texts"),
         ),
     ),
     Kind(
@@ -142,6 +179,16 @@ KINDS: tuple[Kind, ...] = (
         (*_same("email", "name", "role", "password_hash"), _TENANT, _AFFILIATE, *_same("disabled", form="flag")),
     ),
     Kind("api_key", "api_keys", ApiKey, (Key("id", "key_id"), _TENANT, Key("name", "name"), Key("hash", "key_hash"))),
+    Kind(
+        "coalition",
+        "coalitions",
+        Coalition,
+        (Key("id", "coalition_id"), Key("name", "name"), Key("classes", "classes", "texts"), Key("marketplace", "marketplace_id")),
+        part="member",
+        part_field="members",
+        part_record=CoalitionMember,
+        part_keys=(_TENANT, *_same("joined_at", "left_at", form="instant")),
+    ),
 )
 """The file's tables, in the order in which they are written: what is named comes before what names it."""
 
@@ -405,7 +452,7 @@ def _named(rows: list[Row], known: Catalogue) -> Known:
     named = known_of(known)
     for row in rows:
         identity = _identity(row)
-        # Only the five kinds that others name have a place in Known; a single id stands there as plain text.
+        # Only the kinds that others name have a place in Known; a single id stands there as plain text.
         index = getattr(named, row.kind.plural, None)
         if index is not None and all(isinstance(part, str) for part in identity):
             index[identity if len(identity) > 1 else identity[0]] = row.record

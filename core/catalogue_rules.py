@@ -8,35 +8,51 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-import msgspec
-
 from core.catalogue import (
     Affiliate,
     ApiKey,
-    Catalogue,
+    Coalition,
+    Condition,
     Coupon,
     Link,
     Membership,
     MembershipStatus,
-    Model,
-    Per,
     Policy,
     Programme,
     RateCard,
-    Rule,
+    Segment,
     Store,
     Tenant,
     User,
 )
 from core.credit import TouchClass
-from core.events import CHANNELS, CustomerStatus
-from core.ids import is_slug
-from core.money import CURRENCIES, LIMIT_MINOR
+from core.events import CHANNELS
+from core.flaws import (
+    CONTROL,
+    DAYS_LIMIT,
+    STATUSES,
+    WORDS_LIMIT,
+    Flaw,
+    Known,
+    between,
+    email,
+    in_tenant,
+    line,
+    of_member,
+    of_segments,
+    one_of,
+    programme_and_affiliate,
+    repeated,
+    slug,
+    title,
+)
+from core.money import CURRENCIES
+from core.policy_rules import policy_flaws, rate_card_flaws
 from core.scope import ROLES
 
-DAYS_LIMIT = 3650
-HOURS_LIMIT = DAYS_LIMIT * 24
 CLICKS_LIMIT = 1_000_000_000
+SHARED: tuple[TouchClass, ...] = ("click", "soft_click", "scan", "call", "app_open", "impression")
+"""Classes that a coalition may share: recorded touches that an affiliate brought."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -44,38 +60,11 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _COUPON = re.compile(r"[A-Z0-9](?:[A-Z0-9_-]{0,62}[A-Z0-9])?")
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 _URL = re.compile(r"https?://([^/?#]+)(?:[/?#].*)?")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]")
-
-
-class Flaw(msgspec.Struct, frozen=True):
-    """What is wrong with one field of a record, as the end of a sentence that begins with the field's value."""
-
-    field: str
-    message: str
-
-
-class Known(msgspec.Struct):
-    """The records that others may name, by key; None for one that is there but cannot be read."""
-
-    tenants: dict[str, Tenant | None]
-    stores: dict[tuple[str, str], Store | None]
-    programmes: dict[tuple[str, str], Programme | None]
-    affiliates: dict[str, Affiliate | None]
-    memberships: dict[tuple[str, str, str], Membership | None]
-
-
-def known_of(catalogue: Catalogue) -> Known:
-    return Known(
-        tenants={tenant.tenant_id: tenant for tenant in catalogue.tenants},
-        stores={(store.tenant_id, store.store_id): store for store in catalogue.stores},
-        programmes={(programme.tenant_id, programme.programme_id): programme for programme in catalogue.programmes},
-        affiliates={affiliate.affiliate_id: affiliate for affiliate in catalogue.affiliates},
-        memberships={(one.tenant_id, one.programme_id, one.affiliate_id): one for one in catalogue.memberships},
-    )
 
 
 def flaws_of(record: Any, known: Known) -> list[Flaw]:
@@ -110,52 +99,96 @@ def is_iban(text: str) -> bool:
 
 
 def _tenant(tenant: Tenant, _known: Known) -> Iterator[Flaw]:
-    yield from _slug("tenant_id", tenant.tenant_id)
-    yield from _name("name", tenant.name)
+    yield from slug("tenant_id", tenant.tenant_id)
+    yield from title("name", tenant.name)
     if tenant.currency not in CURRENCIES:
         yield Flaw("currency", f"{tenant.currency!r} is not an ISO 4217 code such as EUR")
     if not _is_time_zone(tenant.time_zone):
         yield Flaw("time_zone", f"{tenant.time_zone!r} is not a time zone such as Europe/Berlin")
     if not _PARAMETER.fullmatch(tenant.click_parameter):
         yield Flaw("click_parameter", f"{tenant.click_parameter!r} is not a query parameter of up to 32 letters and digits")
+    yield from between("lapsed_after_days", tenant.lapsed_after_days, 1, DAYS_LIMIT)
 
 
 def _store(store: Store, known: Known) -> Iterator[Flaw]:
-    yield from _in_tenant(store.tenant_id, known)
-    yield from _slug("store_id", store.store_id)
-    yield from _name("name", store.name)
-    yield from _text("segment", store.segment, 64)
-    yield from _one_of("channel", store.channel, CHANNELS)
+    yield from in_tenant(store.tenant_id, known)
+    yield from slug("store_id", store.store_id)
+    yield from title("name", store.name)
+    yield from line("segment", store.segment, 64)
+    yield from one_of("channel", store.channel, CHANNELS)
     if store.host and not is_host(store.host):
         yield Flaw("host", f"{store.host!r} is not a host such as www.example.com")
 
 
+def _segment(segment: Segment, known: Known) -> Iterator[Flaw]:
+    yield from in_tenant(segment.tenant_id, known)
+    yield from slug("segment_id", segment.segment_id)
+    yield from title("name", segment.name)
+    yield from repeated("conditions", tuple(condition.field for condition in segment.conditions))
+    if not 1 <= len(segment.conditions) <= WORDS_LIMIT:
+        yield Flaw("conditions", f"has {len(segment.conditions)} conditions; a segment has 1 to {WORDS_LIMIT}")
+    for condition in segment.conditions:
+        yield from (Flaw("conditions", f"{condition.field}: {message}") for message in _condition(condition, segment.tenant_id, known))
+
+
+def _condition(condition: Condition, tenant_id: str, known: Known) -> Iterator[str]:
+    if not _FIELD.fullmatch(condition.field):
+        yield f"{condition.field!r} is not a field: a small letter, then up to 63 small letters, digits and _"
+    if not 1 <= len(condition.values) <= WORDS_LIMIT:
+        yield f"has {len(condition.values)} values; a condition has 1 to {WORDS_LIMIT}"
+    for flaw in repeated("values", condition.values):
+        yield flaw.message
+    for value in condition.values:
+        if not value.strip() or len(value) > 255 or CONTROL.search(value):
+            yield f"{value!r:.60} is empty, longer than 255 characters or holds a line break"
+        elif condition.field == "store" and (tenant_id, value) not in known.stores:
+            yield f"{value!r} is not a store of tenant {tenant_id}"
+        elif condition.field in _CHOICES and value not in _CHOICES[condition.field]:
+            yield f"{value!r} is not one of {', '.join(_CHOICES[condition.field])}"
+        elif condition.field == "country" and not _COUNTRY.fullmatch(value):
+            yield f"{value!r} is not a country such as DE"
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {"channel": CHANNELS, "customer_status": STATUSES}
+
+
 def _programme(programme: Programme, known: Known) -> Iterator[Flaw]:
-    yield from _in_tenant(programme.tenant_id, known)
-    yield from _slug("programme_id", programme.programme_id)
-    yield from _name("name", programme.name)
+    yield from in_tenant(programme.tenant_id, known)
+    yield from slug("programme_id", programme.programme_id)
+    yield from title("name", programme.name)
     yield from (Flaw("hosts", f"{host!r} is not a host such as example.com") for host in programme.hosts if not is_allowed_host(host))
-    yield from _repeated("hosts", programme.hosts)
+    yield from repeated("hosts", programme.hosts)
     yield from _destination("landing_url", programme.landing_url, programme)
     yield from _caps(programme, programme)
-    yield from _repeated("stores", programme.stores)
+    yield from repeated("stores", programme.stores)
+    yield from of_segments("segments", programme.segments, programme.tenant_id, known)
+    if programme.starts_at is not None and programme.ends_at is not None and programme.ends_at <= programme.starts_at:
+        yield Flaw("ends_at", "is not after starts_at, so the programme would never take an order")
     for store_id in programme.stores:
         if (programme.tenant_id, store_id) not in known.stores:
             yield Flaw("stores", f"{store_id!r} is not a store of tenant {programme.tenant_id}")
         for other in known.programmes.values():
-            if other and _is_rival(programme, other) and store_id in other.stores:
+            if other and store_id in other.stores and _is_rival(programme, other):
                 yield Flaw("stores", f"{store_id!r} is taken by programme {other.programme_id}")
 
 
 def _is_rival(programme: Programme, other: Programme) -> bool:
-    return other.tenant_id == programme.tenant_id and other.programme_id != programme.programme_id
+    """True where both would take the same order of a store that both name: at one time, and of the same segment or of any."""
+    if other.tenant_id != programme.tenant_id or other.programme_id == programme.programme_id:
+        return False
+    meet = _begins_before_end(programme, other) and _begins_before_end(other, programme)
+    return meet and (programme.segments == other.segments or bool(set(programme.segments) & set(other.segments)))
+
+
+def _begins_before_end(programme: Programme, other: Programme) -> bool:
+    return programme.starts_at is None or other.ends_at is None or programme.starts_at < other.ends_at
 
 
 def _affiliate(affiliate: Affiliate, _known: Known) -> Iterator[Flaw]:
-    yield from _slug("affiliate_id", affiliate.affiliate_id)
-    yield from _name("name", affiliate.name)
-    yield from _email("email", affiliate.email)
-    yield from _text("account_holder", affiliate.account_holder, 255)
+    yield from slug("affiliate_id", affiliate.affiliate_id)
+    yield from title("name", affiliate.name)
+    yield from email("email", affiliate.email)
+    yield from line("account_holder", affiliate.account_holder, 255)
     if affiliate.website:
         yield from _url("website", affiliate.website)
     if affiliate.iban and not is_iban(affiliate.iban):
@@ -163,8 +196,8 @@ def _affiliate(affiliate: Affiliate, _known: Known) -> Iterator[Flaw]:
 
 
 def _membership(membership: Membership, known: Known) -> Iterator[Flaw]:
-    yield from _programme_and_affiliate(membership, known)
-    yield from _one_of("status", membership.status, get_args(MembershipStatus))
+    yield from programme_and_affiliate(membership, known)
+    yield from one_of("status", membership.status, get_args(MembershipStatus))
     applied, approved, suspended = membership.applied_at, membership.approved_at, membership.suspended_at
     if approved is not None and approved < applied:
         yield Flaw("approved_at", "is before applied_at")
@@ -179,10 +212,10 @@ def _membership(membership: Membership, known: Known) -> Iterator[Flaw]:
 
 
 def _link(link: Link, known: Known) -> Iterator[Flaw]:
-    yield from _slug("code", link.code)
-    yield from _of_member(link, known)
-    yield from _text("name", link.name, 255)
-    yield from _one_of("channel", link.channel, CHANNELS)
+    yield from slug("code", link.code)
+    yield from of_member(link, known)
+    yield from line("name", link.name, 255)
+    yield from one_of("channel", link.channel, CHANNELS)
     programme = known.programmes.get((link.tenant_id, link.programme_id))
     yield from _destination("destination", link.destination, programme)
     yield from _caps(link, programme)
@@ -191,57 +224,17 @@ def _link(link: Link, known: Known) -> Iterator[Flaw]:
 def _coupon(coupon: Coupon, known: Known) -> Iterator[Flaw]:
     if not _COUPON.fullmatch(coupon.code):
         yield Flaw("code", f"{coupon.code!r} is not a coupon code: 1 to 64 capital letters, digits, - and _")
-    yield from _of_member(coupon, known)
+    yield from of_member(coupon, known)
     if coupon.valid_from is not None and coupon.valid_to is not None and coupon.valid_to <= coupon.valid_from:
         yield Flaw("valid_to", "is not after valid_from, so the coupon would never be valid")
 
 
-def _policy(policy: Policy, known: Known) -> Iterator[Flaw]:
-    yield from _version(policy, known)
-    yield from _one_of("model", policy.model, get_args(Model))
-    yield from _repeated("classes", tuple(window.touch for window in policy.classes))
-    if not policy.classes:
-        yield Flaw("classes", "is empty, so nobody would ever earn; name at least one class")
-    for window in policy.classes:
-        yield from _one_of("classes", window.touch, get_args(TouchClass))
-        # A coupon is used in the order itself, so its age is zero and a window of zero is enough.
-        lowest = 0 if window.touch == "coupon" else 1
-        if not lowest <= window.window_hours <= HOURS_LIMIT:
-            yield Flaw("classes", f"window_hours {window.window_hours} of {window.touch} is not between {lowest} and {HOURS_LIMIT}")
-
-
-def _rate_card(card: RateCard, known: Known) -> Iterator[Flaw]:
-    yield from _version(card, known)
-    yield from _repeated("rules", tuple(rule.rule_id for rule in card.rules))
-    for rule in card.rules:
-        yield from (Flaw("rules", f"rule {rule.rule_id}: {message}") for message in _rule(rule))
-    if not 0 <= card.hold_days <= DAYS_LIMIT:
-        yield Flaw("hold_days", f"{card.hold_days} is not between 0 and {DAYS_LIMIT}")
-
-
-def _rule(rule: Rule) -> Iterator[str]:
-    if not is_slug(rule.rule_id):
-        yield "its id is not 1 to 63 small letters, digits and dashes"
-    if (rule.percent_bps is None) == (rule.fixed_minor is None):
-        yield "give either percent or fixed" + ("" if rule.percent_bps is None else ", not both")
-    if rule.percent_bps is not None and not 0 <= rule.percent_bps <= 10_000:
-        yield "percent is not between 0 % and 100 %"
-    if rule.fixed_minor is not None and not 0 <= rule.fixed_minor <= LIMIT_MINOR:
-        yield "fixed is negative or beyond the largest amount taken"
-    if not 0 <= rule.priority <= 1_000_000:
-        yield f"priority {rule.priority} is not between 0 and 1000000"
-    if rule.per not in get_args(Per):
-        yield f"per {rule.per!r} is not one of {', '.join(get_args(Per))}"
-    if rule.customer_status not in get_args(CustomerStatus):
-        yield f"customer_status {rule.customer_status!r} is not new or returning"
-
-
 def _user(user: User, known: Known) -> Iterator[Flaw]:
-    yield from _email("email", user.email)
+    yield from email("email", user.email)
     if user.email != user.email.lower():
         yield Flaw("email", f"{user.email!r} is not in small letters")
-    yield from _text("name", user.name, 255)
-    yield from _one_of("role", user.role, ROLES)
+    yield from line("name", user.name, 255)
+    yield from one_of("role", user.role, ROLES)
     if user.password_hash and not user.password_hash.startswith("$argon2id$"):
         yield Flaw("password_hash", "is not an Argon2id hash; a password itself never stands in this file")
     if user.role == "affiliate":
@@ -252,66 +245,56 @@ def _user(user: User, known: Known) -> Iterator[Flaw]:
     else:
         if user.affiliate_id:
             yield Flaw("affiliate_id", f"is given for a {user.role} user, who belongs to a tenant")
-        yield from _in_tenant(user.tenant_id, known)
+        yield from in_tenant(user.tenant_id, known)
 
 
 def _api_key(key: ApiKey, known: Known) -> Iterator[Flaw]:
-    yield from _slug("key_id", key.key_id)
-    yield from _in_tenant(key.tenant_id, known)
-    yield from _text("name", key.name, 255)
+    yield from slug("key_id", key.key_id)
+    yield from in_tenant(key.tenant_id, known)
+    yield from line("name", key.name, 255)
     if not _SHA256.fullmatch(key.key_hash):
         yield Flaw("key_hash", "is not a SHA-256 in 64 small hex digits; a key itself never stands in this file")
+
+
+def _coalition(coalition: Coalition, known: Known) -> Iterator[Flaw]:
+    yield from slug("coalition_id", coalition.coalition_id)
+    yield from title("name", coalition.name)
+    members = tuple(member.tenant_id for member in coalition.members)
+    yield from repeated("members", members)
+    if not 2 <= len(members) <= WORDS_LIMIT:
+        yield Flaw("members", f"has {len(members)} members; a coalition has 2 to {WORDS_LIMIT}")
+    for member in coalition.members:
+        if member.tenant_id not in known.tenants:
+            yield Flaw("members", f"{member.tenant_id!r} is not a tenant")
+        if member.left_at is not None and member.left_at <= member.joined_at:
+            yield Flaw("members", f"left_at of {member.tenant_id} is not after its joined_at")
+    yield from repeated("classes", coalition.classes)
+    if not coalition.classes:
+        yield Flaw("classes", "is empty, so no touch would count; name at least one class")
+    for touch in coalition.classes:
+        yield from one_of("classes", touch, SHARED)
+    if coalition.marketplace_id and coalition.marketplace_id not in members:
+        yield Flaw("marketplace_id", f"{coalition.marketplace_id!r} is not a member of the coalition")
 
 
 _CHECKS: dict[type, Callable[[Any, Known], Iterator[Flaw]]] = {
     Tenant: _tenant,
     Store: _store,
+    Segment: _segment,
     Programme: _programme,
     Affiliate: _affiliate,
     Membership: _membership,
     Link: _link,
     Coupon: _coupon,
-    Policy: _policy,
-    RateCard: _rate_card,
+    Policy: policy_flaws,
+    RateCard: rate_card_flaws,
     User: _user,
     ApiKey: _api_key,
+    Coalition: _coalition,
 }
 
 
 # --- the parts they share --------------------------------------------------------------------------------------------
-
-
-def _slug(field: str, value: str) -> Iterator[Flaw]:
-    if not is_slug(value):
-        yield Flaw(field, f"{value!r} is not an id: 1 to 63 small letters, digits and dashes, no dash first or last")
-
-
-def _name(field: str, value: str) -> Iterator[Flaw]:
-    if not value.strip():
-        yield Flaw(field, "is empty")
-    yield from _text(field, value, 255)
-
-
-def _text(field: str, value: str, limit: int) -> Iterator[Flaw]:
-    if len(value) > limit:
-        yield Flaw(field, f"has {len(value)} characters; {limit} is the most")
-    if _CONTROL.search(value):
-        yield Flaw(field, f"{value!r} holds a line break or a control character")
-
-
-def _email(field: str, value: str) -> Iterator[Flaw]:
-    if not _EMAIL.fullmatch(value) or len(value) > 255 or _CONTROL.search(value):
-        yield Flaw(field, f"{value!r} is not an e-mail address")
-
-
-def _one_of(field: str, value: str, choices: tuple[str, ...]) -> Iterator[Flaw]:
-    if value not in choices:
-        yield Flaw(field, f"{value!r} is not one of {', '.join(choices)}")
-
-
-def _repeated(field: str, values: tuple[str, ...]) -> Iterator[Flaw]:
-    for value in sorted({value for value in values if values.count(value) > 1}):
-        yield Flaw(field, f"{value!r} stands twice")
 
 
 def _is_time_zone(name: str) -> bool:
@@ -321,37 +304,6 @@ def _is_time_zone(name: str) -> bool:
         # A machine without a time zone database cannot tell; it must not refuse what another one wrote.
         return not available_timezones() and "/" in name
     return True
-
-
-def _in_tenant(tenant_id: str, known: Known) -> Iterator[Flaw]:
-    if tenant_id not in known.tenants:
-        yield Flaw("tenant_id", f"{tenant_id!r} is not a tenant")
-
-
-def _in_programme(record: Any, known: Known) -> Iterator[Flaw]:
-    if record.tenant_id not in known.tenants:
-        yield Flaw("tenant_id", f"{record.tenant_id!r} is not a tenant")
-    elif (record.tenant_id, record.programme_id) not in known.programmes:
-        yield Flaw("programme_id", f"{record.programme_id!r} is not a programme of tenant {record.tenant_id}")
-
-
-def _programme_and_affiliate(record: Any, known: Known) -> Iterator[Flaw]:
-    yield from _in_programme(record, known)
-    if record.affiliate_id not in known.affiliates:
-        yield Flaw("affiliate_id", f"{record.affiliate_id!r} is not an affiliate")
-
-
-def _of_member(record: Link | Coupon, known: Known) -> Iterator[Flaw]:
-    flaws = list(_programme_and_affiliate(record, known))
-    yield from flaws
-    if not flaws and (record.tenant_id, record.programme_id, record.affiliate_id) not in known.memberships:
-        yield Flaw("affiliate_id", f"{record.affiliate_id!r} is not a member of programme {record.tenant_id} {record.programme_id}")
-
-
-def _version(record: Policy | RateCard, known: Known) -> Iterator[Flaw]:
-    yield from _in_programme(record, known)
-    if not 1 <= record.version <= 1_000_000:
-        yield Flaw("version", f"{record.version} is not a version; the first is 1")
 
 
 def _url(field: str, value: str) -> Iterator[Flaw]:

@@ -12,15 +12,20 @@ from core.clock import Instant
 
 Consent = Literal["granted", "denied", "unknown"]
 Channel = Literal["web", "app", "pos", "call", "email", "marketplace"]
-CustomerStatus = Literal["", "new", "returning"]
-TouchKind = Literal["click", "impression"]
-Source = Literal["api", "postback", "pixel"]
+CustomerStatus = Literal["", "new", "returning", "lapsed"]
+TouchKind = Literal["click", "impression", "soft_click", "scan", "call", "app_open", "paid", "direct"]
+"""``paid`` is a visit that another marketing channel brought (search ads, the shop's own newsletter), ``direct`` one that nobody
+brought. Neither has an affiliate; both are recorded so that nobody is paid for what they did not bring."""
+Source = Literal["api", "postback", "pixel", "import"]
 
 CHANNELS: tuple[Channel, ...] = ("web", "app", "pos", "call", "email", "marketplace")
 
 
 class Touch(msgspec.Struct, frozen=True, tag_field="event", tag="touch", omit_defaults=True):
-    """A click or an impression. ``tenant_id`` is empty for an orphan: a code that no link has.
+    """A contact with a shop's offer, of any channel. ``tenant_id`` is empty for an orphan: a code that no link has.
+
+    A paid visit says who brought it: ``origin`` (``google``) and ``medium`` (``cpc``). ``customer_keys`` are what a touch away
+    from a browser knows of its person: a caller's phone, a scanned loyalty card. ``source`` is empty for what the tracker saw itself.
 
     ``flags`` are facts the hot path saw (``head``, ``prefetch``, ``hidden_frame``, ``capped``, ``rate_limited``, ``deep_link_refused``,
     ``link_disabled``); the drain turns them, the user agent and the address into class, device and country.
@@ -43,6 +48,10 @@ class Touch(msgspec.Struct, frozen=True, tag_field="event", tag="touch", omit_de
     consent: Consent = "unknown"
     channel: Channel = "web"
     flags: tuple[str, ...] = ()
+    origin: str = ""
+    medium: str = ""
+    customer_keys: tuple[str, ...] = ()
+    source: Source | Literal[""] = ""
 
 
 class Lead(msgspec.Struct, frozen=True, tag_field="event", tag="lead", omit_defaults=True):
@@ -63,6 +72,20 @@ class Lead(msgspec.Struct, frozen=True, tag_field="event", tag="lead", omit_defa
     user_agent: str = ""
 
 
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an assistant's checkout says of the affiliate that led to it (Agentic Commerce Protocol, ``affiliate_attribution``).
+
+    ``token`` is what we gave the assistant: a click id or a link's code. ``touchpoint`` is ``first`` or ``last``.
+    """
+
+    token: str
+    affiliate_id: str = ""
+    provider: str = ""
+    touchpoint: str = ""
+    issued_at: Instant = 0
+    expires_at: Instant = 0
+
+
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One order line. ``net_minor`` is what it earns on: after discounts, without tax and shipping, for all units."""
 
@@ -75,7 +98,12 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Order(msgspec.Struct, frozen=True, tag_field="event", tag="order", omit_defaults=True):
-    """A sale, from any channel. ``customer_keys`` are keyed hashes (:mod:`core.identity`), never raw addresses."""
+    """A sale, from any channel. ``customer_keys`` are keyed hashes (:mod:`core.identity`), never raw addresses.
+
+    ``attributes`` are what the sender knows of the customer and the order, by name: ``account_type``, ``region``, ``loyalty_tier`` …
+    ``affiliate_id`` is given where the sender names the affiliate itself (a till, a call centre). An order that a marketplace
+    passed on has its ``marketplace_id`` (the tenant that sent it) and that basket's ``basket_id``.
+    """
 
     event_id: str
     tenant_id: str
@@ -98,6 +126,12 @@ class Order(msgspec.Struct, frozen=True, tag_field="event", tag="order", omit_de
     source: Source = "api"
     ip: str = ""
     user_agent: str = ""
+    consent: Consent = "unknown"
+    attributes: tuple[tuple[str, str], ...] = ()
+    affiliate_id: str = ""
+    claims: tuple[Claim, ...] = ()
+    marketplace_id: str = ""
+    basket_id: str = ""
 
 
 class RefundLine(msgspec.Struct, frozen=True):

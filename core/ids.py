@@ -17,6 +17,8 @@ CHANCE_LETTERS = 16
 _LETTER_OF_BYTE = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
 _STOCK_IDS = 256
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
+_HIGH_LETTERS: dict[int, str] = {}
+_HIGH_KEPT = 65_536
 _SHAPE = re.compile(f"[0-7][{ALPHABET}]{{25}}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -27,6 +29,21 @@ def event_id(at: Instant, entropy: int) -> str:
     assert 0 <= entropy < 1 << 80, "an id holds 80 bits of entropy"
     bits = at << 80 | entropy
     return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def derive(at: Instant, digest: bytes) -> str:
+    """The id at ``at`` of whatever has this digest: of its 16 bytes, each gives a letter. Pure.
+
+    For facts that bring a name of their own: the same fact gets the same id, however often it is told.
+    """
+    assert len(digest) == CHANCE_LETTERS, "an id holds 16 letters of chance"
+    high = at >> 20
+    letters = _HIGH_LETTERS.get(high)
+    if letters is None:
+        if len(_HIGH_LETTERS) >= _HIGH_KEPT:
+            _HIGH_LETTERS.clear()
+        letters = _HIGH_LETTERS[high] = event_id(at, 0)[:6]
+    return f"{letters}{_PAIRS[at >> 10 & 1023]}{_PAIRS[at & 1023]}{digest.translate(_LETTER_OF_BYTE).decode('ascii')}"
 
 
 def mint(at: Instant) -> str:

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bad_clock_tolerance_minutes: int = 10
     clicks_a_minute: int = 0
     conversions_a_minute: int = 6_000
+    attribution_processes: int = 0
 
     @property
     def is_embedded(self) -> bool:
@@ -100,6 +101,7 @@ _BOUNDS = {
     "bad_clock_tolerance_minutes": (0, 1440),
     "clicks_a_minute": (0, 50_000),
     "conversions_a_minute": (0, 10_000_000),
+    "attribution_processes": (0, 64),
 }
 
 

@@ -49,14 +49,18 @@ def import_into(connection: Connection, text: str, by: str, at: Instant) -> Impo
 def export_catalogue(books: Books, tenant_id: str | None = None) -> str:
     """The whole installation as a file, or one tenant with its staff and the affiliates that are its members.
 
+    Coalitions name other tenants, so they are in the whole file only.
+
     Raises:
         NotFound: there is no such tenant.
     """
     with books.reading() as connection:
         catalogue = load_catalogue(connection, tenant_id)
-    if tenant_id is not None and not catalogue.tenants:
+    if tenant_id is None:
+        return write_catalogue(catalogue)
+    if not catalogue.tenants:
         raise NotFound(f"there is no tenant {tenant_id}")
-    return write_catalogue(catalogue)
+    return write_catalogue(msgspec.structs.replace(catalogue, coalitions=()))
 
 
 def _refusals(catalogue: Catalogue, held: Catalogue, text: str) -> list[Fault]:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -24,6 +24,10 @@ catalog = typer.Typer(no_args_is_help=True, help="Merchants, programmes, affilia
 user = typer.Typer(no_args_is_help=True, help="People who sign in to the portal.")
 app.add_typer(catalog, name="catalog", rich_help_panel="Set up")
 app.add_typer(user, name="user", rich_help_panel="Set up")
+identity = typer.Typer(no_args_is_help=True, help="Who belongs together and why; links that do not count; identifiers to be forgotten.")
+app.add_typer(identity, name="identity", rich_help_panel="Ask and check")
+imports = typer.Typer(no_args_is_help=True, help="Another system's history: touches, leads and orders from a CSV file, by a map.")
+app.add_typer(imports, name="import", rich_help_panel="Set up")
 
 RUN, SET_UP, ASK = "Run", "Set up", "Ask and check"
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
@@ -214,6 +218,43 @@ def user_add(
     say(f"{email} may sign in as {role}")
 
 
+Csv = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE.csv")]
+Mapped = Annotated[
+    Path, typer.Option("--map", exists=True, dir_okay=False, metavar="MAP.toml", help="Which column is what (docs/import.md).")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, show the first rows, write nothing.")]
+
+
+@imports.command("touches")
+def import_touches(file: Csv, map_file: Mapped, dry_run: DryRun = False, data: Data = None, as_json: Json = False) -> None:
+    """Clicks and other touches: import them first, so that orders find them."""
+    _import("touches", file, map_file, dry_run, data, as_json)
+
+
+@imports.command("leads")
+def import_leads(file: Csv, map_file: Mapped, dry_run: DryRun = False, data: Data = None, as_json: Json = False) -> None:
+    """Sign-ups and other steps that say who a visitor is."""
+    _import("leads", file, map_file, dry_run, data, as_json)
+
+
+@imports.command("orders")
+def import_orders(file: Csv, map_file: Mapped, dry_run: DryRun = False, data: Data = None, as_json: Json = False) -> None:
+    """Orders: decided and booked like those that are sent."""
+    _import("orders", file, map_file, dry_run, data, as_json)
+
+
+def _import(
+    subject: Literal["touches", "leads", "orders"], file: Path, map_file: Path, dry_run: bool, data: Path | None, as_json: bool
+) -> None:
+    from fairshare.importing import as_plain, as_text, import_file
+
+    with progress(f"importing {subject}") as advance:
+        found = import_file(settings_of(data), system_clock, subject, file, map_file, dry_run, advance)
+    show(as_plain(found), as_text(found, file.name, map_file.name), as_json)
+    if not found.is_whole:
+        sys.exit(1)
+
+
 # --- ask and check ---------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +265,75 @@ def explain(order: str, tenant: Tenant, data: Data = None, as_json: Json = False
 
     explanation, text = explain_order(settings_of(data), tenant, order)
     show(explanation, text, as_json)
+
+
+@app.command(rich_help_panel=ASK)
+def replay(
+    tenant: Tenant,
+    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="Orders from here on.")],
+    policy: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE.toml", exists=True, dir_okay=False, help="A catalogue file with the policies that stand in for those in force."
+        ),
+    ],
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Orders before this (default: now).", show_default=False)] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the policies for this period, and book the differences.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """What other policies would have changed in a period: per affiliate and order. Ctrl-C stops; the same command goes on."""
+    from fairshare.replay import apply_answer, as_plain, as_text, plan_as_text, replay_period
+
+    if apply and as_json and not yes:
+        raise typer.BadParameter("with --json there is nobody to ask: give --yes too")
+    settings = settings_of(data)
+    try:
+        with progress("deciding again") as advance:
+            answer = replay_period(settings, system_clock, tenant, from_, to, policy, advance)
+    except KeyboardInterrupt:
+        say("stopped; what was found is kept, and the same command goes on from here")
+        sys.exit(130)
+    show(as_plain(answer), as_text(answer), as_json)
+    if apply and answer.plan is None:
+        say(f"nothing was applied: {answer.refusal}")
+    elif apply and answer.plan is not None:
+        say(plan_as_text(answer.plan))
+        if not yes and not typer.confirm("Apply?", err=True):
+            say("nothing was written")
+            sys.exit(1)
+        apply_answer(settings, system_clock, answer)
+        say("applied: the orders are decided anew by the running engine, or by fairshare attribute --once")
+
+
+@app.command(rich_help_panel=ASK)
+def models(
+    data: Data = None,
+    paths: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", exists=True, dir_okay=False, help="Compare over these paths instead.", show_default=False),
+    ] = None,
+    tenant: AnyTenant = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Orders from here on.", show_default=False)] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Orders before this.", show_default=False)] = None,
+    order: Annotated[int, typer.Option(min=1, max=3, metavar="N", help="Of the Markov model: touches in a state, 1 to 3.")] = 1,
+    nulls: Annotated[
+        bool | None, typer.Option("--nulls/--no-nulls", help="Whether Markov counts journeys without an order.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Attribution models side by side: over a merchant's orders of a period, or over a file of paths."""
+    from fairshare.compare import compare_orders, compare_paths, read_asked
+
+    if paths is not None and (tenant or from_ or to):
+        raise typer.BadParameter("compare either --paths, or the orders of --tenant")
+    if paths is not None:
+        found, text = compare_paths(paths, order, nulls)
+    else:
+        with progress("reading journeys") as advance:
+            found, text = compare_orders(settings_of(data), read_asked(tenant, from_, to, order, nulls), advance)
+    show(found, text, as_json)
 
 
 @app.command(rich_help_panel=ASK)
@@ -264,3 +374,70 @@ def replay_log(
     with progress("replaying") as advance:
         report, text = replay(settings_of(data), file, link, base, rate, advance)
     show(report, text, as_json)
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="As stored (em:3f2a…, v:VISITOR), or email:ADDRESS, phone:NUMBER, visitor:ID …")]
+
+
+@identity.command("alarms")
+def identity_alarms(tenant: Tenant, data: Data = None, as_json: Json = False) -> None:
+    """Persons with too many keys, and the key that glued each together."""
+    from fairshare.identity import alarms, alarms_as_text
+
+    found = alarms(settings_of(data), tenant)
+    show(found, alarms_as_text(found), as_json)
+
+
+@identity.command("show")
+def identity_show(key: Key, tenant: Tenant, data: Data = None, as_json: Json = False) -> None:
+    """The person of a key: its other keys, and the events that link them."""
+    from fairshare.identity import portrait_as_text, show_person
+
+    found = show_person(settings_of(data), tenant, key)
+    show(found, portrait_as_text(found), as_json)
+
+
+@identity.command("revoke")
+def identity_revoke(
+    key: Key,
+    tenant: Tenant,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept beside the revocation.")],
+    other: Annotated[str, typer.Argument(metavar="[OTHER]", help="The key it is linked with; without one, all of its links.")] = "",
+    data: Data = None,
+) -> None:
+    """Let a link count as if it had never been. This cannot be taken back."""
+    from fairshare.identity import revoke_link
+
+    revoke_link(settings_of(data), tenant, key, other, reason, system_clock)
+    say("revoked; what changes by it is decided anew within seconds, up to each order's lock date")
+
+
+@identity.command("erase")
+def identity_erase(
+    tenant: Tenant,
+    key: Annotated[str, typer.Argument(metavar="[KEY]", help="As stored, or email:ADDRESS, phone:NUMBER, visitor:ID …")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the copies, change nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Erase what was erased before and has come back from the spool.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Forget an identifier: every copy goes, every credited cent stays. This cannot be taken back."""
+    from fairshare.identity import SPOOL_NOTE, erasure_as_text, forget, forget_again, plan
+    from fairshare.identity import as_json as erasure_as_json
+
+    settings = settings_of(data)
+    if again:
+        count = forget_again(settings, tenant, system_clock)
+        show({"erased_again": count}, f"{count} identifiers had come back and were erased again", as_json)
+        return
+    found = plan(settings, tenant, key)
+    if dry_run or not yes:
+        show(erasure_as_json(found), erasure_as_text(found, is_plan=True), as_json)
+    if dry_run or not (yes or typer.confirm("Erase it?", err=True)):
+        return
+    found = forget(settings, tenant, key, system_clock)
+    show(erasure_as_json(found), erasure_as_text(found, is_plan=False), as_json)
+    say(SPOOL_NOTE.format(tenant=tenant))

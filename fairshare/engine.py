@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 import uvicorn
 
 from attribution.run import run_attribution
+from attribution.workers import processes_for
 from core.clock import system_clock
 from core.settings import Settings
 from fairshare.output import progress, say
@@ -21,7 +22,7 @@ from portal.app import create_app
 from store.books import Books, open_books
 from store.engine_door import open_door
 from store.events import EventsStore, open_events
-from store.installation import lock_data, publish_door, remove_door
+from store.installation import installation_secret, lock_data, publish_door, remove_door
 from store.migrate import migrate_books, migrate_events
 from tracker.drain import run_drain
 from tracker.intake import open_drain
@@ -98,9 +99,10 @@ def background(settings: Settings, books: Books, events: EventsStore) -> Iterato
     """The loops of the route, each in its thread; all end within ``STOP_WITHIN_S`` of leaving."""
     stop = threading.Event()
     drain = open_drain(settings, books, events, system_clock)
+    processes, secret = processes_for(settings.attribution_processes), installation_secret(settings)
     loops: dict[str, Callable[[], None]] = {
         "drain": lambda: run_drain(drain, stop),
-        "attribution": lambda: run_attribution(events, books, system_clock, stop),
+        "attribution": lambda: run_attribution(events, books, system_clock, stop, processes=processes, secret=secret),
         "accrual": lambda: run_accrual(events, books, system_clock, stop),
     }
     threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]

@@ -6,12 +6,13 @@ Where an engine runs, it already drains, decides and books by itself: ``--once``
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import msgspec
 
 from attribution.changes import stored_since
-from attribution.run import CATALOGUE_CURSOR, CURSOR, RunReport, run_attribution, run_once
+from attribution.run import CATALOGUE_CURSOR, CURSOR, RunReport, open_turn, run_attribution, run_once
+from attribution.workers import processes_for
 from core.clock import system_clock
 from core.errors import InUse, Unavailable
 from core.settings import Settings
@@ -27,7 +28,8 @@ from store.books import Books
 from store.catalogue import catalogue_version
 from store.cursors import REREAD_MS, read_cursor
 from store.events import EventsStore, open_events
-from store.installation import lock_data
+from store.installation import installation_secret, lock_data
+from store.leases import LEASE_S, Turn
 from tracker.drain import DrainReport, run_drain
 from tracker.intake import Intake, open_drain
 
@@ -64,13 +66,34 @@ def attribute_once(settings: Settings, advance: Advance) -> AttributeReport:
     """Decide what changed, book the difference, release due holds."""
     try:
         with _alone(settings) as (books, events):
-            decided = run_once(events, books, system_clock, progress=_counting(advance))
+            decided = _decide_once(settings, books, events, advance)
             booked = accrue_once(events, books, system_clock, progress=lambda done: advance(done, 0))
             release_due(books, system_clock())
             return AttributeReport(decided, booked)
     except InUse:
         _wait_for_engine(settings)
         return AttributeReport(RunReport(), AccrualReport(), by_engine=True)
+
+
+def _decide_once(settings: Settings, books: Books, events: EventsStore, advance: Advance) -> RunReport:
+    """When it is our turn.
+
+    Raises:
+        InUse: another ``fairshare attribute`` decides.
+    """
+    processes, secret = processes_for(settings.attribution_processes), installation_secret(settings)
+    with closing(open_turn(books, system_clock)) as turn:
+        _take_turn(turn)
+        return run_once(events, books, system_clock, progress=_counting(advance), processes=processes, secret=secret, turn=turn)
+
+
+def _take_turn(turn: Turn) -> None:
+    """A holder that died is silent; one that works is not, and has done everything soon."""
+    deadline = time.monotonic() + 2 * LEASE_S
+    while not turn.take():
+        if time.monotonic() > deadline:
+            raise InUse("another fairshare attribute decides orders already; one works at a time, and what is stored is decided there")
+        time.sleep(0.1)
 
 
 def attribution_as_text(report: AttributeReport) -> str:
@@ -94,7 +117,8 @@ def run_attribution_alone(settings: Settings) -> None:
         stop = until_signal()
         accrual = threading.Thread(target=run_accrual, args=(events, books, system_clock, stop), name="accrual")
         accrual.start()
-        run_attribution(events, books, system_clock, stop)
+        processes, secret = processes_for(settings.attribution_processes), installation_secret(settings)
+        run_attribution(events, books, system_clock, stop, processes=processes, secret=secret)
         accrual.join()
 
 

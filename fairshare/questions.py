@@ -63,7 +63,7 @@ def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict
         found = account(settings, events, tenant_id or "")
     if tenant_id is not None and not found.rows:
         _require_tenant(settings, tenant_id)
-    if found.rows and not found.sees_spool:
+    if any(row.stored or row.bad for row in found.rows) and not found.sees_spool:
         raise FairshareError(f"there is no tracker's folder in {settings.spool}: ask on the machine that holds the spool")
     total = totals(found.rows)
     plain = {
@@ -83,6 +83,8 @@ def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict
             f"  {advice(row, settings.has_redis_queue)}",
         ]
     lines += found.faults
+    if total.imported:
+        lines.append(f"{total.imported:,} more were imported: they came by no tracker, and are no part of this sum")
     if total.doubled:
         lines.append(f"{total.doubled:,} rows repeat an event that is stored already; reports count it once, nothing is to be done")
     return plain, "\n".join(lines)

@@ -16,7 +16,7 @@ from core.errors import Unavailable
 from core.money import LIMIT_MINOR
 from payouts.booking import Booking, Facts, Tariff, book
 from payouts.digests import evidence
-from payouts.facts import NOTHING_YET, Change, by_tenant, fingerprint, read_changes, read_facts, with_history
+from payouts.facts import NOTHING_YET, Change, by_tenant, fingerprint, read_changes, read_facts
 from payouts.holds import release_due
 from payouts.ledger import STATES, Draft, post_all
 from store import accruals, commissions
@@ -122,8 +122,6 @@ def _accrue_orders(events: EventsStore, books: Books, clock: Clock, tenant_id: s
     seen = AccrualReport(seen=len(order_ids), waiting=len(order_ids) - len(found))
     if tariff is None:
         return seen + AccrualReport(problems=(f"tenant {tenant_id} is not in the catalogue; its orders were not booked",))
-    if any(rule.customer_status for cards in tariff.cards.values() for card in cards for rule in card.rules):
-        found = with_history(events, tenant_id, found)
     return seen + _book_orders(books, tenant_id, found, tariff, clock())
 
 

@@ -11,8 +11,7 @@ import msgspec
 from core.catalogue import RateCard, Rule, version_at
 from core.clock import DAY, Instant
 from core.credit import Credit
-from core.events import Order, Refund
-from payouts.customers import customer_status
+from core.events import CustomerStatus, Order, Refund
 from payouts.digests import commission_id
 from payouts.earnings import Earning, earnings, unearned
 from payouts.rate_card import Context, Reason, match
@@ -24,7 +23,7 @@ Key = tuple[str, str, str]
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The newest decision of an order, without its trace."""
+    """The newest decision of an order, without its trace. ``customer_status`` and ``segments`` are what it took the customer for."""
 
     revision: int
     programme_id: str
@@ -32,15 +31,16 @@ class Verdict(msgspec.Struct, frozen=True):
     result: str
     credits: tuple[Credit, ...]
     inputs_hash: str
+    customer_status: CustomerStatus = ""
+    segments: tuple[str, ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """An order as the events store knows it now. ``ordered_before``: see :func:`payouts.customers.customer_status`."""
+    """An order as the events store knows it now."""
 
     order: Order
     verdict: Verdict
     refunds: tuple[Refund, ...] = ()
-    ordered_before: bool = False
 
 
 class Tariff(msgspec.Struct, frozen=True):
@@ -60,8 +60,9 @@ class Booking(msgspec.Struct, frozen=True):
 def book(facts: Facts, posted: Sequence[Commission], tariff: Tariff, now: Instant) -> Booking:
     """The rows that bring an order from what is ``posted`` (in booking order) to what it should be at ``now``.
 
-    The rate card version, and each line's rule, that priced the order first stay in force for it. A difference is payable
-    at once where the order's hold is over, else held with the rest of the order.
+    The rate card version that priced the order first stays in force for it. Within that version another rule may come to
+    fit, where a later decision takes the customer for another status or other segments. A difference is payable at once
+    where the order's hold is over, else held with the rest of the order.
     """
     remainder = apply_refunds(facts.order, facts.refunds)
     card = _card(facts, posted, tariff)
@@ -100,13 +101,22 @@ def _card(facts: Facts, posted: Iterable[Commission], tariff: Tariff) -> RateCar
 def _matched(facts: Facts, posted: Sequence[Commission], tariff: Tariff, card: RateCard | None) -> list[Rule | Reason]:
     if card is None:
         return ["no_rule"] * len(facts.order.lines)
+    order, verdict = facts.order, facts.verdict
+    context = Context(order.currency, tariff.currency, verdict.customer_status or order.customer_status, verdict.segments)
+    frozen = {} if verdict.customer_status or verdict.segments else _first_matches(facts, posted, card)
+    return [frozen.get(line.line_id) or match(card.rules, line, context) for line in order.lines]
+
+
+def _first_matches(facts: Facts, posted: Iterable[Commission], card: RateCard) -> dict[str, Rule | Reason]:
+    """What priced each line first: it stays where the decision knows nothing of the customer.
+
+    Decisions of earlier versions of the program never do, but their orders were priced by the history of the time.
+    """
     rules = {rule.rule_id: rule for rule in card.rules}
-    frozen: dict[str, Rule | Reason] = {}
+    first: dict[str, Rule | Reason] = {}
     for row in _priced(facts, posted):
-        frozen.setdefault(row.line_id, rules[row.rule_id] if row.rule_id else row.reason)  # type: ignore[arg-type]
-    status = customer_status(facts.order, facts.ordered_before)
-    context = Context(facts.order.currency, tariff.currency, status)
-    return [frozen.get(line.line_id) or match(card.rules, line, context) for line in facts.order.lines]
+        first.setdefault(row.line_id, rules[row.rule_id] if row.rule_id else row.reason)  # type: ignore[arg-type]
+    return first
 
 
 def _priced(facts: Facts, posted: Iterable[Commission]) -> Iterator[Commission]:
@@ -123,11 +133,14 @@ def _rows(
     targets = {(programme_id, earning.line_id, earning.affiliate_id) for earning in at_last}
     before: dict[Key, list[Commission]] = {}
     newest: dict[Key, int] = {}
+    given: dict[Key, int] = {}
     for place, row in enumerate(posted):
         key = (row.programme_id, row.line_id, row.affiliate_id)
         before.setdefault(key, []).append(row)
         newest[key] = place
-    lost = {key[1]: place for key, place in sorted(newest.items(), key=lambda item: item[1]) if key not in targets}
+        if row.kind != "redecision" or sum(one.amount_minor for one in before[key]) != 0:  # taking all back gives nobody anything
+            given[key] = place
+    lost = {key[1]: place for key, place in sorted(given.items(), key=lambda item: item[1]) if key not in targets}
     for key, rows in before.items():
         if key not in targets and sum(row.amount_minor for row in rows) != 0:
             yield _reversal(facts, rows, now)
@@ -154,7 +167,7 @@ def _line_rows(
             yield _row(facts, card, "refund", target, base, amount, now)
     elif target.amount_minor != posted_minor:
         base = target.base_minor - sum(row.base_minor for row in rows if row.amount_minor)
-        kind = _kind(facts, rows[-1], base)
+        kind = _kind(facts, rows[-1], base) if rows else "sale"  # a fixed amount that moved here from a line that went back
         yield _row(facts, card, kind, target, base, target.amount_minor - posted_minor, now)
     elif target.amount_minor == 0 and (regained or not rows or (rows[-1].state == "none" and rows[-1].reason != target.reason)):
         yield _row(facts, card, "sale", target, target.base_minor, 0, now)

@@ -15,7 +15,6 @@ CHANGED_ORDERS = read_query(__file__, "changed_orders")
 ORDERS_BY_ID = read_query(__file__, "orders_by_id")
 NEWEST_DECISIONS = read_query(__file__, "newest_decisions")
 REFUNDS_OF_ORDERS = read_query(__file__, "refunds_of_orders")
-RETURNING_ORDERS = read_query(__file__, "returning_orders")
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -64,15 +63,6 @@ def read_facts(events: EventsStore, tenant_id: str, order_ids: Sequence[str]) ->
     ]
 
 
-def with_history(events: EventsStore, tenant_id: str, facts: Sequence[Facts]) -> list[Facts]:
-    """The same facts, knowing which customers had ordered before; asked only where the shop did not say."""
-    unsaid = [one.order.order_id for one in facts if one.order.customer_keys and not one.order.customer_status]
-    if not unsaid:
-        return list(facts)
-    returning = {row[0] for row in events.select(RETURNING_ORDERS, tenant_id=tenant_id, order_ids=unsaid)}
-    return [msgspec.structs.replace(one, ordered_before=True) if one.order.order_id in returning else one for one in facts]
-
-
 def fingerprint(facts: Facts) -> str:
     """Equal for equal inputs: which order, which decision, which refunds."""
     refunds = sorted(refund.event_id for refund in facts.refunds)
@@ -110,9 +100,9 @@ def _order(tenant_id: str, row: tuple) -> Order:  # type: ignore[type-arg]
 
 
 def _verdict(row: tuple) -> Verdict:  # type: ignore[type-arg]
-    _order_id, revision, programme_id, policy_version, result, affiliates, touches, numerators, denominators, inputs_hash = row
-    credits = tuple(map(Credit, affiliates, touches, numerators, denominators))
-    return Verdict(revision, programme_id, policy_version, result, credits, inputs_hash)
+    _order_id, revision, programme_id, policy_version, result, *columns, inputs_hash, status, segments = row
+    credits = tuple(map(Credit, *columns))
+    return Verdict(revision, programme_id, policy_version, result, credits, inputs_hash, status, tuple(segments))
 
 
 def _refund(tenant_id: str, row: tuple) -> Refund:  # type: ignore[type-arg]

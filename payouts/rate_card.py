@@ -18,6 +18,7 @@ Reason = Literal[
     "excluded_item",
     "excluded_category",
     "returning_customer",
+    "other_segment",
     "zero_base",
     "refunded",
     "currency_not_supported",
@@ -28,25 +29,31 @@ Reason = Literal[
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a rule may ask about the order as a whole. ``customer_status`` empty: unknown, which no condition matches."""
+    """What a rule may ask about the order as a whole. ``customer_status`` empty: unknown, which no condition matches.
+
+    ``segments`` are all that the order is in.
+    """
 
     currency: str
     tenant_currency: str
     customer_status: CustomerStatus = ""
+    segments: tuple[str, ...] = ()
 
 
 def match(rules: Iterable[Rule], line: Line, context: Context) -> Rule | Reason:
     """The rule that pays a line, or why none does.
 
-    ``returning_customer`` means: a rule fits but for the customer's status. A fixed amount is in the tenant's currency;
-    where it is the match and the order is in another, the line earns nothing (``currency_not_supported``).
+    ``returning_customer`` means: a rule fits but for the customer's status; ``other_segment``: one fits but for the order's
+    segments. A fixed amount is in the tenant's currency; where it is the match and the order is in another, the line earns
+    nothing (``currency_not_supported``).
     """
     fitting = [rule for rule in sorted(rules, key=rank) if _fits_line(rule, line)]
-    for rule in fitting:
+    in_segment = [rule for rule in fitting if not rule.segments or not set(rule.segments).isdisjoint(context.segments)]
+    for rule in in_segment:
         if rule.customer_status in ("", context.customer_status):
             foreign = rule.percent_bps is None and context.currency != context.tenant_currency
             return "currency_not_supported" if foreign else rule
-    return "returning_customer" if fitting else "no_rule"
+    return "returning_customer" if in_segment else "other_segment" if fitting else "no_rule"
 
 
 def price(rule: Rule, lines: Sequence[Line], kept: Sequence[Kept]) -> int:
@@ -100,17 +107,19 @@ def why_nothing(matched: Rule | Reason, line: Line, kept: Kept) -> Reason:
 
 
 def sentence(rule: Rule, currency: str) -> str:
-    """A rule in plain words: "Shoes pay 8 % of the net price for new customers". ``currency`` is the tenant's."""
+    """A rule in plain words: "Shoes pay 8 % of the net price for new customers in the segment firms".
+
+    ``currency`` is the tenant's.
+    """
     pays = _pays(rule, currency)
     verb = "pays" if _subject_is_one(rule) else "pay"
-    customers = f" for {rule.customer_status} customers" if rule.customer_status else ""
-    text = f"{_subject(rule)} {verb} {pays}{customers}"
+    text = f"{_subject(rule)} {verb} {pays}{_customers(rule)}"
     return text[0].upper() + text[1:]
 
 
 def rank(rule: Rule) -> tuple[int, int, str]:
     """The order in which rules are tried: smallest priority, then most conditions, then id."""
-    return (rule.priority, -sum(map(bool, (rule.categories, rule.skus, rule.customer_status))), rule.rule_id)
+    return (rule.priority, -sum(map(bool, (rule.categories, rule.skus, rule.customer_status, rule.segments))), rule.rule_id)
 
 
 def _fits_line(rule: Rule, line: Line) -> bool:
@@ -138,6 +147,14 @@ def percent(bps: int) -> str:
     return f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + " %"
 
 
+def _customers(rule: Rule) -> str:
+    noun = f"{rule.customer_status} customers" if rule.customer_status else "orders" if rule.segments else ""
+    if not rule.segments:
+        return f" for {noun}" if noun else ""
+    one = len(rule.segments) == 1
+    return f" for {noun} in the segment{'' if one else 's'} {_listed(rule.segments, 'or')}"
+
+
 def _subject(rule: Rule) -> str:
     if rule.skus:
         noun = "SKU" if len(rule.skus) == 1 else "SKUs"
@@ -151,6 +168,6 @@ def _subject_is_one(rule: Rule) -> bool:
     return len(rule.skus) == 1 if rule.skus else not rule.categories
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], conjunction: str = "and") -> str:
     shown = [name or "(none)" for name in names]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {conjunction} {shown[-1]}"

@@ -11,7 +11,14 @@ from starlette.routing import BaseRoute, Route
 from core.clock import DAY, Instant, as_datetime, start_of_day
 from core.scope import Scope
 from payouts.balances import Balance, balances_of_affiliate
-from portal import affiliate_account, affiliate_conversions, affiliate_links, affiliate_money, affiliate_programmes
+from portal import (
+    affiliate_account,
+    affiliate_conversions,
+    affiliate_disputes,
+    affiliate_links,
+    affiliate_money,
+    affiliate_programmes,
+)
 from portal.affiliate_catalogue import Joined, joined
 from portal.affiliate_conversions import Conversion, read_conversions
 from portal.affiliate_money import Amounts, amounts_in
@@ -111,6 +118,7 @@ navigation: tuple[tuple[str, str], ...] = (
     ("Overview", "/affiliate"),
     ("Links", "/affiliate/links"),
     ("Conversions", "/affiliate/conversions"),
+    ("Disputes", "/affiliate/disputes"),
     ("Earnings", "/affiliate/earnings"),
     ("Programmes", "/affiliate/programmes"),
     ("Account", "/affiliate/account"),
@@ -119,6 +127,7 @@ routes: list[BaseRoute] = [
     Route("/affiliate", overview, methods=["GET"]),
     *affiliate_links.routes,
     *affiliate_conversions.routes,
+    *affiliate_disputes.routes,
     *affiliate_money.routes,
     *affiliate_programmes.routes,
     *affiliate_account.routes,

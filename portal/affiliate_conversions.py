@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from attribution.words import sentence
 from core.clock import DAY, Instant, as_datetime, start_of_day
 from core.credit import Step
 from core.scope import Scope
@@ -123,12 +124,13 @@ def read_conversion(row: dict[str, Any], earned: Sequence[OrderEarned]) -> Conve
     facts = dict(row)
     steps = [_read_step(step) for step in facts.pop("own_steps")]
     shares: Iterable[tuple[int, int]] = zip(facts.pop("numerators"), facts.pop("denominators"), strict=True)
+    share = sum((Fraction(*one) for one in shares), Fraction(0))
     strongest = next((step for step in steps if step.verdict == "winner"), steps[0] if steps else None)
     return Conversion(
         **(facts | {"credited": bool(facts["credited"])}),
-        share=sum((Fraction(*share) for share in shares), Fraction(0)),
+        share=share,
         verdict=strongest.verdict if strongest else "winner",
-        why=strongest.why if strongest else "",
+        why=sentence(strongest, row["ordered_at"], share) if strongest else "",
         earned=tuple(one for one in earned if (one.tenant_id, one.order_id) == (row["tenant_id"], row["order_id"])),
     )
 

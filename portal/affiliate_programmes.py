@@ -71,7 +71,8 @@ def _offer(connection: Connection, key: tuple[str, str], membership: Membership 
     tenant, programme = find(connection, Tenant, key[0]), find(connection, Programme, *key)
     assert tenant is not None, "the key was just read, and a tenant is never removed"
     assert programme is not None, "the key was just read, and a programme is never removed"
-    policy = version_at(policies_of(connection, *key), at) or default_policy(*key)
+    everyones = tuple(policy for policy in policies_of(connection, *key) if not policy.segment)
+    policy = version_at(everyones, at) or default_policy(*key)
     return Offer(tenant, programme, policy, version_at(rate_cards_of(connection, *key), at), membership)
 
 

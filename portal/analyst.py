@@ -15,10 +15,11 @@ from core.catalogue import Catalogue
 from core.clock import DAY, Instant, as_datetime, start_of_day
 from core.credit import Result
 from core.events import CHANNELS
+from core.flaws import STATUSES
 from core.money import allocate, format_amount
 from core.scope import Scope
 from payouts.cells import csv_bytes
-from portal import analyst_orders
+from portal import analyst_models, analyst_orders
 from portal.chart import Chart, Plot, bar, chart, plot
 from portal.forms import Form, read_query_form
 from portal.merchant_catalogue import own_catalogue
@@ -43,6 +44,7 @@ DIMENSIONS = {
     "device": "Device of the winning touch",
     "coupon": "Coupon",
     "customer": "Customer status",
+    "segment": "Segment",
     "result": "Result",
     "category": "Category of the line",
 }
@@ -54,13 +56,13 @@ NOBODY = {
     "country": "Unknown",
     "device": "Unattributed",
     "coupon": "No coupon",
-    "customer": "Not said",
+    "customer": "Unknown",
+    "segment": "In no segment",
     "category": "No category",
 }
 """What the row with an empty key is called. It is always there where it holds anything, so that the rows sum to the whole."""
 RESULTS = ("pending", *get_args(Result))
-STATUSES = ("new", "returning")
-FILTERS = ("programme_id", "channel", "store_id", "affiliate_id", "result", "customer_status")
+FILTERS = ("programme_id", "channel", "store_id", "affiliate_id", "result", "customer_status", "segment")
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -75,6 +77,7 @@ class Question(msgspec.Struct, frozen=True):
     affiliate_id: str = ""
     result: str = ""
     customer_status: str = ""
+    segment: str = ""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -168,6 +171,7 @@ def options_of(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
         "affiliate_id": ((one.affiliate_id, one.name) for one in catalogue.affiliates),
         "result": ((result, label(result)) for result in RESULTS),
         "customer_status": ((status, label(status)) for status in STATUSES),
+        "segment": ((one.segment_id, one.name) for one in catalogue.segments),
     }
     return {name: [("", "All"), *options] for name, options in choices.items()}
 
@@ -219,12 +223,16 @@ def arrange(dimension: str, rows: Iterable[Row]) -> list[Row]:
 
 
 def names_of(dimension: str, catalogue: Catalogue) -> Callable[[str], str]:
-    """How a dimension's keys are said in words; a key that the catalogue does not know stands for itself."""
+    """How a dimension's keys are said in words; a key that the catalogue does not know stands for itself.
+
+    An order in several segments is in the row of all of them together, so that the rows still sum to the whole.
+    """
     known: dict[str, dict[str, str]] = {
         "store": {one.store_id: one.name for one in catalogue.stores},
         "programme": {one.programme_id: one.name for one in catalogue.programmes},
         "affiliate": {one.affiliate_id: one.name for one in catalogue.affiliates},
     }
+    segments = {one.segment_id: one.name for one in catalogue.segments}
     terms = dimension in ("channel", "device", "customer", "result")
 
     def name_of(key: str) -> str:
@@ -232,6 +240,8 @@ def names_of(dimension: str, catalogue: Catalogue) -> Callable[[str], str]:
             return NOBODY.get(dimension, "")
         if dimension == "day":
             return f"{date.fromisoformat(key):%a %d %b %Y}"
+        if dimension == "segment":
+            return " + ".join(segments.get(one, one) for one in key.split(" + "))
         return label(key) if terms else known.get(dimension, {}).get(key, key)
 
     return name_of
@@ -285,10 +295,12 @@ def _address(form: Form, path: str = "/analyst", **change: str) -> str:
 navigation: tuple[tuple[str, str], ...] = (
     ("Conversions", "/analyst"),
     ("Orders", "/analyst/orders"),
+    ("Models", "/analyst/models"),
     ("Conservation", "/analyst/conservation"),
 )
 routes: list[BaseRoute] = [
     Route("/analyst", conversions, methods=["GET"]),
     Route("/analyst/conversions.csv", conversions_file, methods=["GET"]),
     *analyst_orders.routes,
+    *analyst_models.routes,
 ]

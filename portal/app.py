@@ -1,11 +1,14 @@
 """Puts the site together: pages, errors, headers."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 import structlog
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -21,6 +24,7 @@ from core.settings import Settings
 from portal import account, affiliate, analyst, api, conservation, finance, merchant, orders, sessions
 from portal.headers import YEAR_S, SecurityHeaders, secure
 from portal.page import page
+from portal.workshop import Workshop
 from store.books import Books
 from store.events import EventsStore
 
@@ -58,9 +62,11 @@ class StaticForEver(StaticFiles):
 
 
 def create_app(settings: Settings, books: Books, events: EventsStore, clock: Clock) -> Starlette:
-    """The portal as an ASGI application over open stores. It opens nothing, starts nothing and keeps nothing to close."""
+    """The portal as an ASGI application over open stores. It opens nothing; long work that its pages start ends with it."""
     https = settings.portal.startswith("https://")
+    workshop = Workshop()
     app = Starlette(
+        lifespan=partial(_open, workshop),
         routes=site_routes(),
         middleware=[Middleware(SecurityHeaders, https=https)],
         exception_handlers={HTTPException: http_error, FairshareError: refusal, Exception: fault},
@@ -70,7 +76,14 @@ def create_app(settings: Settings, books: Books, events: EventsStore, clock: Clo
     app.state.tries = sessions.Tries()
     app.state.counts = conservation.Counts(settings, events, clock)
     app.state.navigation = NAVIGATION
+    app.state.workshop = workshop
     return app
+
+
+@asynccontextmanager
+async def _open(workshop: Workshop, _app: Starlette) -> AsyncIterator[None]:
+    yield
+    await run_in_threadpool(workshop.close)
 
 
 def site_routes() -> list[BaseRoute]:

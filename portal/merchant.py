@@ -12,13 +12,17 @@ from core.clock import DAY, Instant, as_datetime, start_of_day
 from core.scope import Scope
 from portal import (
     merchant_affiliates,
+    merchant_coalitions,
     merchant_coupons,
+    merchant_disputes,
     merchant_keys,
     merchant_links,
     merchant_orders,
     merchant_policy,
     merchant_programmes,
     merchant_rates,
+    merchant_replay,
+    merchant_segments,
     merchant_stores,
 )
 from portal.chart import Chart, chart, plot
@@ -156,23 +160,30 @@ def without_rates(rows: list[Summary]) -> list[Summary]:
 routes: list[BaseRoute] = [
     Route("/merchant", overview, methods=["GET"]),
     *merchant_orders.routes,
+    *merchant_disputes.routes,
     *merchant_affiliates.routes,
     *merchant_programmes.routes,
     *merchant_policy.routes,
+    *merchant_replay.routes,
     *merchant_rates.routes,
     *merchant_links.routes,
     *merchant_coupons.routes,
     *merchant_stores.routes,
+    *merchant_segments.routes,
+    *merchant_coalitions.routes,
     *merchant_keys.routes,
 ]
 navigation: tuple[tuple[str, str], ...] = (
     ("Overview", "/merchant"),
     ("Orders", "/merchant/orders"),
+    ("Disputes", "/merchant/disputes"),
     ("Affiliates", "/merchant/affiliates"),
     ("Programmes", "/merchant/programmes"),
     ("Click caps", "/merchant/links"),
     ("Coupons", "/merchant/coupons"),
     ("Stores", "/merchant/stores"),
+    ("Segments", "/merchant/segments"),
+    ("Coalitions", "/merchant/coalitions"),
     ("API keys", "/merchant/keys"),
     ("Conservation", "/merchant/conservation"),
 )

@@ -22,13 +22,15 @@ from store.reports import earned_by_affiliate
 BROUGHT = read_query(__file__, "merchant_affiliates")
 PERIOD = 30 * DAY
 
-Action = Literal["approve", "decline", "suspend", "reinstate"]
+Action = Literal["approve", "decline", "suspend", "reinstate", "software", "not_software"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 DONE: dict[Action, str] = {
     "approve": "{} may earn from now on.",
     "decline": "{} was declined.",
     "suspend": "{} was suspended: clicks from now on earn nothing.",
     "reinstate": "{} may earn again.",
+    "software": "{} works inside the browser from now on: it stands down for others' clicks where a policy says so.",
+    "not_software": "{} counts like any other affiliate again.",
 }
 
 
@@ -71,9 +73,10 @@ def actions_of(membership: Membership) -> tuple[Action, ...]:
     """What may be done to a membership now."""
     if membership.status == "applied":
         return ("approve", "decline")
+    kind: Action = "not_software" if membership.software else "software"
     if membership.status == "approved":
-        return ("suspend",)
-    return ("reinstate",) if membership.approved_at is not None else ("approve",)
+        return ("suspend", kind)
+    return ("reinstate", kind) if membership.approved_at is not None else ("approve", kind)
 
 
 def acted(membership: Membership, action: Action, at: Instant) -> Membership:
@@ -89,6 +92,8 @@ def acted(membership: Membership, action: Action, at: Instant) -> Membership:
         raise Conflict(f"cannot {action} {membership.affiliate_id}: the membership is {membership.status}; look at the list again")
     if action == "approve":
         return msgspec.structs.replace(membership, status="approved", approved_at=at, suspended_at=None)
+    if action in ("software", "not_software"):
+        return msgspec.structs.replace(membership, software=action == "software")
     if action == "reinstate":
         return msgspec.structs.replace(membership, status="approved", suspended_at=None)
     return msgspec.structs.replace(membership, status="suspended", suspended_at=at)

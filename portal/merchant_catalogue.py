@@ -9,17 +9,18 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
-from core.catalogue import Catalogue, Membership, Policy, Programme, RateCard, Store
-from core.catalogue_rules import flaws_of, known_of
+from core.catalogue import Catalogue, Membership, Policy, Programme, RateCard, Segment, Store
+from core.catalogue_rules import flaws_of
 from core.clock import Instant
 from core.errors import Conflict, NotFound
+from core.flaws import known_of
 from core.scope import Scope
 from portal.forms import Form
 from portal.page import run
 from store.books import Books
 from store.catalogue import Record, add, find, load_catalogue, next_version, put
 
-Owned = TypeVar("Owned", Programme, Store, Membership)
+Owned = TypeVar("Owned", Programme, Store, Segment, Membership)
 Version = TypeVar("Version", Policy, RateCard)
 
 

@@ -56,7 +56,7 @@ def read_coupon(form: Form, catalogue: Catalogue, tenant_id: str) -> Coupon:
     valid_from, valid_to = form.instant("valid_from", required=False), form.instant("valid_to", required=False)
     if valid_from is not None and valid_to is not None and valid_to <= valid_from:
         form.fault("valid_to", "The end must lie after the beginning.")
-    coupon = Coupon(tenant_id, code, programme_id, affiliate_id, valid_from, valid_to)
+    coupon = Coupon(tenant_id, code, programme_id, affiliate_id, valid_from, valid_to, form.checked("exclusive"))
     check(form, coupon, catalogue)
     return coupon
 

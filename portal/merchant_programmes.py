@@ -5,15 +5,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from attribution.policy import default_policy, sentences
+from attribution.policy import sentences
 from core.catalogue import Catalogue, Policy, Programme, RateCard, version_at
 from core.clock import Instant
 from core.scope import Scope
 from portal.forms import Form, read_form
 from portal.merchant_catalogue import change, check, create, own_catalogue, own_programme
 from portal.merchant_links import caps_form, read_caps
-from portal.merchant_policy import policies_of
+from portal.merchant_policy import policy_in_force
 from portal.merchant_rates import cards_of, currency_of, rate_sentences
+from portal.merchant_versions import typed_instant
 from portal.page import page, redirect
 from portal.sessions import role
 
@@ -75,6 +76,9 @@ def read_programme(form: Form, catalogue: Catalogue, tenant_id: str, programme_i
         tuple(host.lower() for host in form.lines("hosts")),
         tuple(sorted(form.many("stores", [store.store_id for store in catalogue.stores]))),
         *read_caps(form),
+        segments=tuple(sorted(form.many("segments", [segment.segment_id for segment in catalogue.segments]))),
+        starts_at=form.instant("starts_at", required=False),
+        ends_at=form.instant("ends_at", required=False),
     )
     check(form, programme, catalogue)
     return programme
@@ -91,7 +95,7 @@ def _summary(programme: Programme, catalogue: Catalogue, at: Instant) -> Summary
         programme,
         statuses.count("approved"),
         statuses.count("applied"),
-        version_at(policies_of(catalogue, programme), at) or default_policy(programme.tenant_id, programme.programme_id),
+        policy_in_force(catalogue, programme, at),
         version_at(cards_of(catalogue, programme), at),
     )
 
@@ -101,17 +105,24 @@ def store_options(catalogue: Catalogue) -> list[tuple[str, str]]:
     return [(store.store_id, store.name) for store in catalogue.stores]
 
 
+def segment_options(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Ids and names, as a form offers them."""
+    return [(segment.segment_id, segment.name) for segment in catalogue.segments]
+
+
 def programme_form(programme: Programme) -> Form:
     """The form of a programme as it is."""
     form = caps_form(programme)
     own = {"name": [programme.name], "landing_url": [programme.landing_url], "hosts": ["\n".join(programme.hosts)]}
-    form.values |= own | {"stores": list(programme.stores)}
+    own |= {"stores": list(programme.stores), "segments": list(programme.segments)}
+    own |= {name: [typed_instant(at)] for name in ("starts_at", "ends_at") if (at := getattr(programme, name)) is not None}
+    form.values |= own
     return form
 
 
 def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form, status: int = 200) -> Response:
-    rows = summaries(catalogue, request.app.state.clock())
-    return page(request, scope, "merchant/programmes.html", status=status, rows=rows, stores=store_options(catalogue), form=form)
+    rows, options = summaries(catalogue, request.app.state.clock()), (store_options(catalogue), segment_options(catalogue))
+    return page(request, scope, "merchant/programmes.html", status=status, rows=rows, stores=options[0], segments=options[1], form=form)
 
 
 def _programme_page(
@@ -126,6 +137,7 @@ def _programme_page(
         summary=summary,
         programme=programme,
         stores=store_options(catalogue),
+        segments=segment_options(catalogue),
         policy_sentences=sentences(summary.policy),
         rate_sentences=rate_sentences(summary.rate_card, currency_of(catalogue)),
         form=form or programme_form(programme),

@@ -18,8 +18,8 @@ PAYS = {
     "line": "fixed, for each line",
     "unit": "fixed, for each unit",
 }
-CUSTOMERS: dict[CustomerStatus, str] = {"": "all", "new": "new", "returning": "returning"}
-_TYPED = ("rule_id", "amount", "categories", "skus")
+CUSTOMERS: dict[CustomerStatus, str] = {"": "all", "new": "new", "returning": "returning", "lapsed": "lapsed"}
+_TYPED = ("rule_id", "amount", "categories", "skus", "segments")
 
 
 def rate_form(rules: tuple[Rule, ...], currency: str, **more: str) -> Form:
@@ -69,9 +69,10 @@ def _read_rule(form: Form, number: int, currency: str) -> Rule:
         percent_bps=form.percent(f"amount_{number}") if pays == "percent" else None,
         fixed_minor=None if pays in ("percent", "") else _read_fixed(form, f"amount_{number}", currency),
         per=per,
-        categories=_read_list(form, f"categories_{number}"),
-        skus=_read_list(form, f"skus_{number}"),
+        categories=read_list(form, f"categories_{number}"),
+        skus=read_list(form, f"skus_{number}"),
         customer_status=customer_status,
+        segments=read_list(form, f"segments_{number}"),
     )
 
 
@@ -82,7 +83,7 @@ def _read_fixed(form: Form, field: str, currency: str) -> int | None:
     return amount
 
 
-def _read_list(form: Form, field: str) -> tuple[str, ...]:
+def read_list(form: Form, field: str) -> tuple[str, ...]:
     """Entries between commas, as in one line of CSV: one that holds a comma stands in double quotes."""
     text = form.text(field, required=False, longest=2048)
     if field in form.faults:
@@ -93,8 +94,8 @@ def _read_list(form: Form, field: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def _list(entries: tuple[str, ...]) -> str:
-    """The inverse of :func:`_read_list`."""
+def typed_list(entries: tuple[str, ...]) -> str:
+    """The inverse of :func:`read_list`."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(entries)
     return line.getvalue() if '"' in line.getvalue() else ", ".join(entries)
@@ -106,9 +107,10 @@ def _typed(rule: Rule, currency: str) -> dict[str, str]:
         "rule_id": rule.rule_id,
         "pays": "percent" if percent else rule.per,
         "amount": plain_percent(rule.percent_bps) if rule.percent_bps is not None else format_amount(rule.fixed_minor or 0, currency),
-        "categories": _list(rule.categories),
-        "skus": _list(rule.skus),
+        "categories": typed_list(rule.categories),
+        "skus": typed_list(rule.skus),
         "customer_status": rule.customer_status,
+        "segments": typed_list(rule.segments),
         "priority": str(rule.priority),
     }
 

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from core.catalogue import Catalogue, Programme, RateCard, version_at
-from core.catalogue_rules import DAYS_LIMIT
+from core.flaws import DAYS_LIMIT
 from core.scope import Scope
 from payouts.rate_card import rank, sentence
 from portal.forms import Form, read_form
@@ -107,6 +107,7 @@ def _rates_page(
         draft_sentences=rate_sentences(draft, currency),
         pays=list(PAYS.items()),
         customers=list(CUSTOMERS.items()),
+        segments=[segment.segment_id for segment in catalogue.segments],
     )
 
 

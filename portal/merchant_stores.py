@@ -4,7 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from core.catalogue import Catalogue, Store, programme_of_store
+from attribution.policy import programme_for
+from core.catalogue import Catalogue, Programme, Store
+from core.clock import Instant
 from core.errors import NotFound
 from core.events import CHANNELS, Channel
 from core.scope import Scope
@@ -52,6 +54,13 @@ async def edit_store(request: Request, scope: Scope) -> Response:
     return redirect("/merchant/stores", f"{after.name} was saved.")
 
 
+def takers(programmes: tuple[Programme, ...], store_id: str, at: Instant) -> list[Programme]:
+    """The programmes that take a store's orders at ``at``: for each segment that one names, and for orders in none of these."""
+    named = sorted({segment for programme in programmes for segment in programme.segments})
+    found = (programme_for(programmes, store_id, segments, at) for segments in [(), *((segment,) for segment in named)])
+    return list(dict.fromkeys(programme for programme in found if programme))
+
+
 def read_store(form: Form, catalogue: Catalogue, tenant_id: str, store_id: str) -> Store:
     """The store of a form; its faults are noted on the form."""
     channel: Channel = form.choice("channel", CHANNELS) or "web"  # type: ignore[assignment]  # one of the list, or a fault
@@ -70,7 +79,8 @@ def _own_store(request: Request, catalogue: Catalogue) -> Store:
 
 
 def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form, status: int = 200) -> Response:
-    rows = [(store, programme_of_store(catalogue.programmes, store.store_id)) for store in catalogue.stores]
+    at = request.app.state.clock()
+    rows = [(store, takers(catalogue.programmes, store.store_id, at)) for store in catalogue.stores]
     return page(
         request,
         scope,

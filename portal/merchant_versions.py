@@ -56,4 +56,10 @@ def read_effective_from(form: Form, at: Instant) -> Instant:
 
 def tomorrow(at: Instant) -> str:
     """The next midnight UTC, as a ``datetime-local`` field wants it: the proposal for a new version."""
-    return datetime.fromtimestamp((start_of_day(at) + DAY) // 1000, UTC).strftime("%Y-%m-%dT%H:%M")
+    return typed_instant(start_of_day(at) + DAY)
+
+
+def typed_instant(at: Instant) -> str:
+    """An instant as a ``datetime-local`` field wants it, in UTC; to the millisecond only where it has such parts."""
+    text = datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at % 1000:03}"
+    return text.removesuffix(".000").removesuffix(":00") if text.endswith(":00.000") else text.removesuffix(".000")

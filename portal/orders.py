@@ -11,9 +11,10 @@ from starlette.routing import BaseRoute, Route
 
 from attribution.decisions import read_orders
 from attribution.explain import Explanation, Finding, explain, for_affiliate
-from attribution.policy import default_policy, sentences
+from attribution.policy import NOUNS, default_policy, sentences
 from core.catalogue import Affiliate, Policy, Programme
 from core.clock import Instant
+from core.credit import ELIGIBLE
 from core.errors import NotFound
 from core.events import Order
 from core.scope import Scope
@@ -29,12 +30,14 @@ from store.events import EventsStore, read_query
 REFUNDS = read_query(__file__, "order_refunds")
 STRIP_WIDTH = 640
 STRIP_MARGIN = 16
+MANY_STOPS = 30
+"""A journey of more stops shows those that took part; the others are folded away."""
 
 
 class Stop(msgspec.Struct, frozen=True):
     """One stop of the journey, in time: a candidate, or the order itself (``finding`` None). ``x`` is its place on the strip.
 
-    ``gap`` is the time since the stop before, in words; empty for the first.
+    ``gap`` is the time since the stop before, in words; empty for the first. ``what`` is the touch's class as people say it.
     """
 
     at: Instant
@@ -42,6 +45,14 @@ class Stop(msgspec.Struct, frozen=True):
     x: int
     gap: str
     who: str
+    what: str
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """The stops to show in time, and those that are folded away: touches that could not have earned anyway, of a long journey."""
+
+    stops: list[Stop]
+    aside: list[Stop]
 
 
 class Refunded(msgspec.Struct, frozen=True):
@@ -100,7 +111,7 @@ async def order(request: Request, scope: Scope) -> Response:
     """GET /orders/{order_id}: everything about one of the tenant's orders, decided or not."""
     state = request.app.state
     dossier = await run(read_dossier, state.books, state.events, scope.tenant_id, request.path_params["order_id"])
-    return page(request, scope, "orders/order.html", tab=f"/{scope.role}/orders", dossier=dossier, stops=stops_of(dossier))
+    return page(request, scope, "orders/order.html", tab=f"/{scope.role}/orders", dossier=dossier, journey=journey_of(dossier))
 
 
 @role("affiliate")
@@ -110,14 +121,13 @@ async def own_order(request: Request, scope: Scope) -> Response:
     tenant_id, order_id = request.path_params["tenant_id"], request.path_params["order_id"]
     if tenant_id not in mine.tenants:
         raise NotFound(f"there is no order {order_id}")
-    whole = await run(read_dossier, state.books, state.events, tenant_id, order_id)
-    dossier = masked(whole, scope.affiliate_id)
+    dossier = await run(read_own_dossier, state.books, state.events, tenant_id, order_id, scope.affiliate_id)
     return page(
         request,
         scope,
         "orders/own_order.html",
         dossier=dossier,
-        stops=stops_of(dossier),
+        journey=journey_of(dossier),
         own=scope.affiliate_id,
         merchant=mine.merchant(tenant_id),
     )
@@ -146,6 +156,29 @@ def read_dossier(books: Books, events: EventsStore, tenant_id: str, order_id: st
         policy = default_policy(tenant_id, programme.programme_id)
     names = {affiliate.affiliate_id: affiliate.name for affiliate in found if affiliate}
     return Dossier(orders[0], explanation, policy, programme, tuple(refunds), tuple(booked), names)
+
+
+def read_own_dossier(books: Books, events: EventsStore, tenant_id: str, order_id: str, affiliate_id: str) -> Dossier:
+    """What one affiliate may see of an order.
+
+    Raises:
+        NotFound: there is no such order, or it is none of the affiliate's business. Both take as long.
+    """
+    if not read_part(books, events, tenant_id, order_id, affiliate_id)[1]:
+        raise NotFound(f"there is no order {order_id}")
+    return masked(read_dossier(books, events, tenant_id, order_id), affiliate_id)
+
+
+def read_part(books: Books, events: EventsStore, tenant_id: str, order_id: str, affiliate_id: str) -> tuple[Explanation | None, bool]:
+    """An order's explanation, whole, and whether the affiliate has a part in the order: a candidate, a credit, or a commission.
+
+    The stores are asked the same whether there is such an order or not: how long an affiliate waits must not tell it.
+    """
+    told = explain(events, tenant_id, order_id)
+    with books.reading() as connection:
+        booked = commissions_of_order(connection, tenant_id, order_id)
+    own = told is not None and for_affiliate(told, affiliate_id) is not None
+    return told, own or any(row.commission.affiliate_id == affiliate_id for row in booked)
 
 
 def masked(dossier: Dossier, affiliate_id: str) -> Dossier:
@@ -183,6 +216,15 @@ def masked(dossier: Dossier, affiliate_id: str) -> Dossier:
     )
 
 
+def journey_of(dossier: Dossier) -> Journey:
+    """What the page shows of a journey, however long it is."""
+    stops = stops_of(dossier)
+    if len(stops) <= MANY_STOPS:
+        return Journey(stops, [])
+    aside = [stop for stop in stops if stop.finding and stop.finding.verdict not in ELIGIBLE]
+    return Journey([stop for stop in stops if stop not in aside], aside)
+
+
 def stops_of(dossier: Dossier) -> list[Stop]:
     """The journey in time: every candidate and the order, ties with the order after its touches; coupons come last before it."""
     findings = dossier.explanation.candidates if dossier.explanation else ()
@@ -196,7 +238,9 @@ def stops_of(dossier: Dossier) -> list[Stop]:
     stops = []
     for i, (at, _, _, finding) in enumerate(points):
         gap = duration(at - points[i - 1][0]) if i and at > points[i - 1][0] else ""
-        stops.append(Stop(at, finding, place(at, first, last), gap, dossier.name(finding.affiliate_id) if finding else ""))
+        who = dossier.name(finding.affiliate_id) if finding else ""
+        what = NOUNS[finding.touch_class][0] if finding else "order"
+        stops.append(Stop(at, finding, place(at, first, last), gap, who, what[0].upper() + what[1:]))
     return stops
 
 

@@ -6,5 +6,7 @@ running engine lends its events store), ``versions`` (is a schema this program's
 (where each poller stands), ``spools`` (how far each tracker's is stored), ``leases`` (whose turn it is).
 
 The books' statements, one noun each: ``catalogue``, ``links``, ``programmes``, ``sessions``, ``receipts``, ``commissions``,
-``accruals``, ``ledger``, ``batches``, ``earnings``, ``reports``.
+``accruals``, ``ledger``, ``batches``, ``earnings``, ``reports``, ``overrides`` (what people decided
+instead), ``reruns`` (periods to decide anew), ``disputes``, ``replays``, ``identity``
+(receipts without an erased identifier).
 """

@@ -15,12 +15,14 @@ from core.catalogue import (
     Affiliate,
     ApiKey,
     Catalogue,
+    Coalition,
     Coupon,
     Link,
     Membership,
     Policy,
     Programme,
     RateCard,
+    Segment,
     Store,
     Tenant,
     User,
@@ -29,13 +31,14 @@ from core.clock import Instant
 from core.errors import Conflict, NotFound
 from store import schema
 
-Record = Tenant | Store | Programme | Affiliate | Membership | Link | Coupon | Policy | RateCard | User | ApiKey
+Record = Tenant | Store | Segment | Programme | Affiliate | Membership | Link | Coupon | Policy | RateCard | User | ApiKey | Coalition
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 Outcome = Literal["added", "changed", "unchanged"]
 
 KINDS: dict[type, str] = {
     Tenant: "tenants",
     Store: "stores",
+    Segment: "segments",
     Programme: "programmes",
     Affiliate: "affiliates",
     Membership: "memberships",
@@ -45,12 +48,14 @@ KINDS: dict[type, str] = {
     RateCard: "rate_cards",
     User: "users",
     ApiKey: "api_keys",
+    Coalition: "coalitions",
 }
 """Each record's table, in the order in which rows may be written: what is named comes before what names it."""
 
 _NOUNS: dict[type, str] = {
     Tenant: "tenant",
     Store: "store",
+    Segment: "segment",
     Programme: "programme",
     Affiliate: "affiliate",
     Membership: "membership",
@@ -60,6 +65,7 @@ _NOUNS: dict[type, str] = {
     RateCard: "rate card",
     User: "user",
     ApiKey: "API key",
+    Coalition: "coalition",
 }
 _REMOVABLE = (Coupon, ApiKey)
 
@@ -77,10 +83,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def load_catalogue(connection: Connection, tenant_id: str | None = None) -> Catalogue:
-    """The whole installation, or one tenant with its own staff and the affiliates that are its members.
+    """The whole installation, or one tenant with its own staff, the affiliates that are its members, and its coalitions.
 
     Sign-ins of affiliates belong to the installation: they are left out where one tenant is asked for.
-    An unknown tenant gives an empty catalogue.
+    Of a coalition's other members no more is told than their ids and dates. An unknown tenant gives an empty catalogue.
     """
     if tenant_id is None:
         whole: dict[str, Any] = {name: tuple(_records(connection, kind)) for kind, name in KINDS.items()}
@@ -89,9 +95,10 @@ def load_catalogue(connection: Connection, tenant_id: str | None = None) -> Cata
     part: dict[str, Any] = {
         name: tuple(_records(connection, kind, _table(kind).c.tenant_id == tenant_id))
         for kind, name in KINDS.items()
-        if kind is not Affiliate
+        if kind not in (Affiliate, Coalition)
     }
-    return Catalogue(affiliates=tuple(_records(connection, Affiliate, schema.affiliates.c.affiliate_id.in_(members))), **part)
+    affiliates = tuple(_records(connection, Affiliate, schema.affiliates.c.affiliate_id.in_(members)))
+    return Catalogue(affiliates=affiliates, coalitions=coalitions_of(connection, tenant_id), **part)
 
 
 def find(connection: Connection, kind: type[AnyRecord], *key: str | int) -> AnyRecord | None:
@@ -147,6 +154,20 @@ def capped_links(connection: Connection, tenant_id: str, most: int) -> list[Link
 def coupons_of(connection: Connection, affiliate_id: str, tenant_id: str | None = None) -> list[Coupon]:
     """An affiliate's coupons, expired ones too, for all tenants or for one."""
     return _records(connection, Coupon, _of_affiliate(schema.coupons, affiliate_id, tenant_id))
+
+
+def coalitions_of(connection: Connection, tenant_id: str) -> tuple[Coalition, ...]:
+    """The coalitions that a tenant is, was or will be a member of. There are few in an installation."""
+    every = _records(connection, Coalition)
+    return tuple(coalition for coalition in every if any(member.tenant_id == tenant_id for member in coalition.members))
+
+
+def partner_names(connection: Connection, tenant_id: str) -> dict[str, str]:
+    """The names of the tenants that share a coalition with ``tenant_id``, itself included: all that it may read of them."""
+    partners = {member.tenant_id for coalition in coalitions_of(connection, tenant_id) for member in coalition.members}
+    table = schema.tenants.c
+    found = connection.execute(select(table.tenant_id, table.name).where(table.tenant_id.in_(sorted(partners))))
+    return {row.tenant_id: row.name for row in found}
 
 
 def programmes_of(connection: Connection, tenant_id: str) -> tuple[Programme, ...]:

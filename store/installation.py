@@ -38,6 +38,11 @@ def installation_secret(settings: Settings) -> bytes:
     return secret
 
 
+def known_secret(settings: Settings) -> bytes:
+    """The installation's secret where it has one already; empty where it has none, and none is made."""
+    return installation_secret(settings) if settings.secret or (settings.data / "secret").exists() else b""
+
+
 def _create(path: Path) -> None:
     """Write it whole under another name, then link: of several programs, the first link wins and the rest read it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What trackers hold in memory, read in bulk: tenants, programmes, links without their names, hashes of API keys.
+"""What trackers hold in memory, read in bulk: tenants, programmes, coalitions, links without their names, hashes of API keys.
 
 Statements only: the caller opens the transaction.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Table, or_, select
 
-from core.catalogue import Programme, Tenant
+from core.catalogue import Coalition, Programme, Tenant
 from core.clock import Instant
 from store import schema
 
@@ -71,6 +71,11 @@ def all_tenants(connection: Connection) -> list[Tenant]:
 def all_programmes(connection: Connection) -> list[Programme]:
     """Every programme of the installation, unordered."""
     return [msgspec.convert(row, Programme) for row in _rows(connection, schema.programmes, Programme)]
+
+
+def all_coalitions(connection: Connection) -> list[Coalition]:
+    """Every coalition of the installation, unordered."""
+    return [msgspec.convert(row, Coalition) for row in _rows(connection, schema.coalitions, Coalition)]
 
 
 def all_key_hashes(connection: Connection) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Receipts: which conversions were taken, under the senders' own ids, so that a repeat is known for ever. Statements only."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -7,6 +8,8 @@ from sqlalchemy import Connection, and_, select, update
 
 from core.clock import Instant
 from store.schema import receipts
+
+IDS_AT_ONCE = 1_000
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -44,6 +47,41 @@ def claim(
     held = find_receipt(connection, tenant_id, kind, external_id)
     assert held is not None, "what was just inserted, or stood in its way, is there: receipts are never deleted"
     return held
+
+
+def claim_all(connection: Connection, tenant_id: str, kind: str, wanted: Mapping[str, Receipt], received_at: Instant) -> dict[str, Receipt]:
+    """Like :func:`claim`, for many ids of one kind at once: the receipts that are in the books now, by external id."""
+    values = [
+        {"tenant_id": tenant_id, "kind": kind, "external_id": external_id, "received_at": received_at, **msgspec.structs.asdict(receipt)}
+        for external_id, receipt in wanted.items()
+    ]
+    if values:
+        connection.execute(_insert(connection)(receipts).on_conflict_do_nothing(), values)
+    held = find_receipts(connection, tenant_id, kind, list(wanted))
+    assert held.keys() == wanted.keys(), "what was just inserted, or stood in its way, is there: receipts are never deleted"
+    return held
+
+
+def find_receipts(connection: Connection, tenant_id: str, kind: str, external_ids: Sequence[str]) -> dict[str, Receipt]:
+    """Those of the ids that are taken, by external id."""
+    table = receipts.c
+    columns = (table.external_id, table.body_hash, table.event_id, table.event, table.recorded)
+    found: dict[str, Receipt] = {}
+    for start in range(0, len(external_ids), IDS_AT_ONCE):
+        some = external_ids[start : start + IDS_AT_ONCE]
+        wanted = select(*columns).where(table.tenant_id == tenant_id, table.kind == kind, table.external_id.in_(some))
+        for row in connection.execute(wanted):
+            found[row.external_id] = Receipt(row.body_hash, row.event_id, bytes(row.event), row.recorded)
+    return found
+
+
+def mark_all_recorded(connection: Connection, tenant_id: str, kind: str, external_ids: Sequence[str]) -> None:
+    """Like :func:`mark_recorded`, for many ids of one kind."""
+    table = receipts.c
+    for start in range(0, len(external_ids), IDS_AT_ONCE):
+        some = external_ids[start : start + IDS_AT_ONCE]
+        these = and_(table.tenant_id == tenant_id, table.kind == kind, table.external_id.in_(some))
+        connection.execute(update(receipts).where(these).values(recorded=True))
 
 
 def find_receipt(connection: Connection, tenant_id: str, kind: str, external_id: str) -> Receipt | None:

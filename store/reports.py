@@ -89,6 +89,15 @@ def earned_by_order(connection: Connection, tenant_id: str, order_ids: Sequence[
     return earned
 
 
+def earned_from_orders(connection: Connection, tenant_id: str, order_ids: Sequence[str]) -> dict[tuple[str, str], int]:
+    """What the given orders together have earned each affiliate, refunds taken off: (affiliate, currency) -> amount."""
+    table = commissions
+    keys = (table.c.affiliate_id, table.c.currency)
+    mine = (table.c.tenant_id == tenant_id) & (table.c.affiliate_id != "") & table.c.order_id.in_(order_ids)
+    rows = connection.execute(select(*keys, func.sum(table.c.amount_minor)).where(mine).group_by(*keys))
+    return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
 def releases(connection: Connection, tenant_id: str, before: Instant) -> list[Release]:
     """What is on hold until a moment before ``before``, by day and currency, soonest first."""
     table = commissions

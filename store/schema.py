@@ -17,7 +17,9 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -51,6 +53,14 @@ def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=True)
 
 
+def _number(name: str, default: int) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=str(default))
+
+
+def _list(name: str) -> Column[list[str]]:
+    return Column(name, JSON, nullable=False, server_default=text("'[]'"))
+
+
 def _minor(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
@@ -63,7 +73,7 @@ def _to(table: str, *columns: str) -> ForeignKeyConstraint:
 
 tenants = Table(
     "tenants", metadata, _key("tenant_id"), _text("name"), _text("currency", 3, None), _text("time_zone", 64, "UTC"),
-    _text("click_parameter", 32, "fsclick"),
+    _text("click_parameter", 32, "fsclick"), _number("lapsed_after_days", 365),
 )  # fmt: skip
 stores = Table(
     "stores", metadata, _key("tenant_id"), _key("store_id"), _text("name"), _text("channel", 16, "web"), _text("segment", 64),
@@ -72,7 +82,8 @@ stores = Table(
 programmes = Table(
     "programmes", metadata, _key("tenant_id"), _key("programme_id"), _text("name"), _text("landing_url", 2048, None),
     Column("hosts", JSON, nullable=False), Column("stores", JSON, nullable=False), _count("daily_click_cap"), _count("total_click_cap"),
-    _text("fallback_url", 2048), _to("tenants", "tenant_id"),
+    _text("fallback_url", 2048), _list("segments"), _instant("starts_at", nullable=True), _instant("ends_at", nullable=True),
+    _to("tenants", "tenant_id"),
 )  # fmt: skip
 affiliates = Table(
     "affiliates", metadata, _key("affiliate_id"), _text("name"), _text("email"), _text("website", 2048), _text("account_holder"),
@@ -81,6 +92,7 @@ affiliates = Table(
 memberships = Table(
     "memberships", metadata, _key("tenant_id"), _key("programme_id"), _key("affiliate_id"), _text("status", 16, None),
     _instant("applied_at"), _instant("approved_at", nullable=True), _instant("suspended_at", nullable=True),
+    Column("software", Boolean, nullable=False, server_default=false()),
     CheckConstraint("status IN ('applied', 'approved', 'suspended')", name="status"),
     _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"), Index(None, "affiliate_id"),
 )  # fmt: skip
@@ -95,11 +107,17 @@ links = Table(
 coupons = Table(
     "coupons", metadata, _key("tenant_id"), _key("code"), _id("programme_id"), _id("affiliate_id"),
     _instant("valid_from", nullable=True), _instant("valid_to", nullable=True),
+    Column("exclusive", Boolean, nullable=False, server_default=false()),
     _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"),
 )  # fmt: skip
 policies = Table(
     "policies", metadata, _key("tenant_id"), _key("programme_id"), Column("version", Integer, primary_key=True, autoincrement=False),
-    _instant("effective_from"), _text("model", 32, None), Column("classes", JSON, nullable=False),
+    _instant("effective_from"), _text("model", 32, None), Column("classes", JSON, nullable=False), _text("segment", 64),
+    _number("first_bps", 4_000), _number("last_bps", 4_000), _number("half_life_hours", 168), _number("introducer_bps", 3_000),
+    _number("closer_bps", 5_000), _text("coupon_rule", 32, "by_rank"), _number("coupon_bps", 5_000),
+    Column("guard_exclusive_codes", Boolean, nullable=False, server_default=true()), _text("paid_rule", 32, "ignore"),
+    _list("paid_media"), _number("paid_recent", 1), _text("direct_rule", 32, "ignore"), _text("self_referral", 32, "flag"),
+    _number("min_seconds_to_order", 0), _number("stand_down_minutes", 0), _number("lock_days", 60),
     _to("programmes", "tenant_id", "programme_id"),
 )  # fmt: skip
 rate_cards = Table(
@@ -117,6 +135,15 @@ api_keys = Table(
     "api_keys", metadata, _key("key_id"), _id("tenant_id"), _text("name"), Column("key_hash", String(64), nullable=False, unique=True),
     _to("tenants", "tenant_id"),
 )  # fmt: skip
+segments = Table(
+    "segments", metadata, _key("tenant_id"), _key("segment_id"), _text("name"), Column("conditions", JSON, nullable=False),
+    _to("tenants", "tenant_id"),
+)  # fmt: skip
+coalitions = Table(
+    "coalitions", metadata, _key("coalition_id"), _text("name"), Column("members", JSON, nullable=False),
+    Column("classes", JSON, nullable=False), _text("marketplace_id", 64),
+)  # fmt: skip
+"""The only catalogue rows of several tenants: each member reads them, and of the others no more than they say."""
 catalogue_changes = Table(
     "catalogue_changes", metadata, Column("version", Integer, primary_key=True, autoincrement=True), _instant("changed_at"),
     _text("changed_by"), _text("what", 2048),
@@ -206,3 +233,51 @@ payout_lines = Table(
     Index("uq_payout_lines_live", "tenant_id", "commission_id", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
 )  # fmt: skip
 """A commission sits in at most one live payout; voiding a batch ends its lines' life and frees the commissions."""
+
+# --- what people decide about decisions ------------------------------------------------------------------------------
+
+overrides = Table(
+    "overrides", metadata, Column("number", Integer, primary_key=True, autoincrement=False), _id("tenant_id"),
+    Column("order_id", String(128), nullable=False), Column("version", Integer, nullable=False), _text("affiliate_id", 64),
+    _text("reason", 1024), _text("decided_by"), _instant("decided_at"), _text("case_id", 64),
+    CheckConstraint("version > 0", name="version"), UniqueConstraint("tenant_id", "order_id", "version"), _to("tenants", "tenant_id"),
+)  # fmt: skip
+"""Append-only. ``number`` grows over all tenants, in the order in which the rows become visible: a run follows it with a cursor."""
+reruns = Table(
+    "reruns", metadata, Column("number", Integer, primary_key=True, autoincrement=False), _id("tenant_id"), _instant("from_at"),
+    _instant("to_at"), _text("reason", 1024), _text("requested_by"), _instant("requested_at"),
+    CheckConstraint("from_at < to_at", name="period"), _to("tenants", "tenant_id"),
+)  # fmt: skip
+"""Append-only: periods that are to be decided anew. ``number`` as above."""
+disputes = Table(
+    "disputes", metadata, _key("tenant_id"), _key("case_id"), _id("affiliate_id"), Column("order_id", String(128), nullable=False),
+    _text("kind", 16, None), _text("state", 16, None), _instant("opened_at"), _text("opened_by"), _instant("changed_at"),
+    Column("steps", Integer, nullable=False), Column("seen_by_affiliate", JSON(none_as_null=True), nullable=True),
+    Column("seen_by_merchant", JSON(none_as_null=True), nullable=True), Column("override_version", Integer, nullable=True),
+    CheckConstraint("kind IN ('untracked', 'incorrect', 'declined')", name="kind"),
+    CheckConstraint("state IN ('open', 'incomplete', 'valid', 'declined', 'withdrawn')", name="state"),
+    _to("tenants", "tenant_id"), _to("affiliates", "affiliate_id"), Index(None, "affiliate_id", "opened_at"),
+    Index(None, "tenant_id", "order_id"),
+)  # fmt: skip
+"""An affiliate's cases. ``seen_by_…`` are the explanation as it stood when the case was opened, NULL where there was none to see."""
+dispute_steps = Table(
+    "dispute_steps", metadata, _key("tenant_id"), _key("case_id"), Column("position", Integer, primary_key=True, autoincrement=False),
+    _text("side", 16, None), _text("action", 16, None), _text("message", 2048), _text("by"), _instant("at"),
+    CheckConstraint("side IN ('affiliate', 'merchant')", name="side"), _to("disputes", "tenant_id", "case_id"),
+)  # fmt: skip
+"""Append-only: who said and did what, and when. ``position`` counts from 1."""
+replays = Table(
+    "replays", metadata, _key("tenant_id"), _key("replay_id"), Column("fingerprint", String(64), nullable=False), _instant("from_at"),
+    _instant("to_at", nullable=True), Column("policies", JSON, nullable=False), _text("state", 16, None), _text("requested_by"),
+    _instant("requested_at"), _text("after", 128), Column("total", Integer, nullable=False), Column("tally", JSON, nullable=False),
+    _instant("moved_at"), _text("problem", 1024), _instant("applied_at", nullable=True), _text("applied_by"),
+    Column("rerun_number", Integer, nullable=True),
+    CheckConstraint("state IN ('running', 'stopped', 'failed', 'done', 'applied')", name="state"), _to("tenants", "tenant_id"),
+    Index(None, "tenant_id", "fingerprint"),
+)  # fmt: skip
+"""Replays and how far each came: everything up to the order ``after`` (by id) is in ``tally`` and in ``replay_orders``."""
+replay_orders = Table(
+    "replay_orders", metadata, _key("tenant_id"), _key("replay_id"), Column("order_id", String(128), primary_key=True),
+    Column("change", JSON, nullable=False), _to("replays", "tenant_id", "replay_id"),
+)  # fmt: skip
+"""The orders that a replay decides otherwise."""

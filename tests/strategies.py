@@ -1,7 +1,8 @@
 """Generators: instants, amounts, and whole catalogues that are sound."""
 
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 from hypothesis import strategies as st
 
 from core.catalogue import (
@@ -9,18 +10,26 @@ from core.catalogue import (
     Affiliate,
     ApiKey,
     Catalogue,
+    Coalition,
+    CoalitionMember,
+    Condition,
     Coupon,
+    CouponRule,
     Link,
     Membership,
+    Model,
+    PaidRule,
     Policy,
     Programme,
     RateCard,
     Rule,
+    Segment,
     Store,
     Tenant,
     TouchWindow,
     User,
 )
+from core.credit import TouchClass
 from core.events import CHANNELS
 from core.money import LIMIT_MINOR
 from core.scope import ROLES
@@ -36,7 +45,8 @@ hosts = st.from_regex(r"[a-z0-9]{1,8}(?:\.[a-z]{2,5}){1,2}", fullmatch=True)
 paths = st.from_regex(r"(?:/[a-zA-Z0-9_%.~-]{0,8}){0,3}(?:\?[a-z]{1,3}=[a-z0-9&=]{0,9})?", fullmatch=True)
 emails = st.builds(lambda name, host: f"{name}@{host}", st.from_regex(r"[a-z0-9.+]{1,9}", fullmatch=True), hosts)
 ibans = st.sampled_from(["", "DE89370400440532013000", "GB82WEST12345698765432", "NL91ABNA0417164300"])
-customer_statuses = st.sampled_from(["", "new", "returning"])
+customer_statuses = st.sampled_from(["", "new", "returning", "lapsed"])
+bps = st.integers(0, 10_000)
 
 tenants = st.builds(
     Tenant,
@@ -45,6 +55,7 @@ tenants = st.builds(
     currency=st.sampled_from(["EUR", "GBP", "JPY", "BHD", "CLF"]),
     time_zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo"]),
     click_parameter=st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,8}", fullmatch=True),
+    lapsed_after_days=st.integers(1, 3650),
 )
 affiliates = st.builds(
     Affiliate,
@@ -55,22 +66,25 @@ affiliates = st.builds(
     account_holder=texts,
     iban=ibans,
 )
-rules = st.builds(
-    lambda pay, **rest: Rule(**pay, **rest),
-    pay=st.one_of(
-        st.integers(0, 10_000).map(lambda bps: {"percent_bps": bps}), st.integers(0, LIMIT_MINOR).map(lambda minor: {"fixed_minor": minor})
-    ),
-    rule_id=slugs,
-    priority=st.integers(0, 1000),
-    per=st.sampled_from(["order", "line", "unit"]),
-    categories=st.lists(texts, max_size=3).map(tuple),
-    skus=st.lists(texts, max_size=3).map(tuple),
-    customer_status=customer_statuses,
-)
+pays = st.one_of(bps.map(lambda share: {"percent_bps": share}), amounts.map(lambda minor: {"fixed_minor": minor}))
+at_order = ["coupon", "exclusive_coupon", "clickless", "agent"]
 windows = st.one_of(
-    st.builds(TouchWindow, st.just("coupon"), st.integers(0, 9999)),
-    st.builds(TouchWindow, st.sampled_from(["click", "impression"]), st.integers(1, 9999)),
+    st.builds(TouchWindow, st.sampled_from(at_order), st.integers(0, 9999), st.booleans()),
+    st.builds(TouchWindow, st.sampled_from(sorted({*get_args(TouchClass)} - {*at_order})), st.integers(1, 9999), st.booleans()),
 )
+conditions = st.one_of(
+    st.builds(
+        Condition, st.from_regex(r"z[a-z0-9_]{0,9}", fullmatch=True), st.lists(names, min_size=1, max_size=3, unique=True).map(tuple)
+    ),
+    st.builds(Condition, st.just("channel"), st.lists(channels, min_size=1, max_size=3, unique=True).map(tuple)),
+    st.builds(Condition, st.just("country"), st.lists(st.sampled_from(["DE", "AT", "FR"]), min_size=1, unique=True).map(tuple)),
+    st.builds(
+        Condition, st.just("customer_status"), st.lists(customer_statuses.filter(bool), min_size=1, max_size=3, unique=True).map(tuple)
+    ),
+)
+spans = st.tuples(instants, st.integers(1, 10**10)).map(lambda span: (span[0], sum(span)))
+"""A beginning and a later end."""
+open_spans = st.one_of(st.just((None, None)), spans, spans.map(lambda span: (span[0], None)), spans.map(lambda span: (None, span[1])))
 
 
 @st.composite
@@ -79,7 +93,8 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
     owners = _several(draw, tenants, lambda tenant: tenant.tenant_id, most=3)
     partners = _several(draw, affiliates, lambda affiliate: affiliate.affiliate_id, most=4)
     shops = _stores(draw, owners)
-    programmes = _programmes(draw, owners, shops)
+    groups = _of_each(draw, owners, lambda tenant, slug: Segment(tenant.tenant_id, slug, draw(names), _several_conditions(draw)), most=2)
+    programmes = _programmes(draw, owners, shops, groups)
     members = _memberships(draw, programmes, partners)
     pieces: dict[str, list[Any]] = {
         "tenants": owners,
@@ -89,10 +104,12 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
         "memberships": members,
         "links": _links(draw, members, programmes),
         "coupons": _coupons(draw, members),
-        "policies": _policies(draw, programmes),
-        "rate_cards": _rate_cards(draw, programmes),
+        "policies": _policies(draw, programmes, groups),
+        "rate_cards": _rate_cards(draw, programmes, groups),
         "users": _users(draw, owners, partners),
         "api_keys": _api_keys(draw, owners),
+        "segments": groups,
+        "coalitions": _coalitions(draw, owners),
     }
     return Catalogue(**{kind: tuple(sorted(records, key=lambda one: _key(kind, one))) for kind, records in pieces.items()})
 
@@ -118,7 +135,16 @@ def _stores(draw: st.DrawFn, owners: list[Tenant]) -> list[Store]:
     return _of_each(draw, owners, build)
 
 
-def _programmes(draw: st.DrawFn, owners: list[Tenant], shops: list[Store]) -> list[Programme]:
+def _several_conditions(draw: st.DrawFn) -> tuple[Condition, ...]:
+    return tuple(draw(st.lists(conditions, min_size=1, max_size=3, unique_by=lambda condition: condition.field)))
+
+
+def _some_segments(draw: st.DrawFn, tenant_id: str, groups: list[Segment]) -> tuple[str, ...]:
+    own = [group.segment_id for group in groups if group.tenant_id == tenant_id]
+    return tuple(draw(st.lists(st.sampled_from(own), unique=True))) if own else ()
+
+
+def _programmes(draw: st.DrawFn, owners: list[Tenant], shops: list[Store], groups: list[Segment]) -> list[Programme]:
     free = list(shops)  # a store belongs to one programme at most
 
     def build(tenant: Tenant, slug: str) -> Programme:
@@ -126,7 +152,8 @@ def _programmes(draw: st.DrawFn, owners: list[Tenant], shops: list[Store]) -> li
         own = [shop for shop in free if shop.tenant_id == tenant.tenant_id and draw(st.booleans())]
         free[:] = [shop for shop in free if shop not in own]
         stores = tuple(shop.store_id for shop in own)
-        return Programme(tenant.tenant_id, slug, draw(names), _url(draw, allowed), allowed, stores, *_caps(draw, allowed))
+        limits = (*_caps(draw, allowed), _some_segments(draw, tenant.tenant_id, groups), *draw(open_spans))
+        return Programme(tenant.tenant_id, slug, draw(names), _url(draw, allowed), allowed, stores, *limits)
 
     return _of_each(draw, owners, build)
 
@@ -142,7 +169,8 @@ def _memberships(draw: st.DrawFn, programmes: list[Programme], partners: list[Af
             times = sorted(draw(st.lists(instants, min_size=3, max_size=3)))
             life = draw(st.sampled_from([("applied", 1), ("approved", 2), ("suspended", 3)]))
             dates = [at if i < life[1] else None for i, at in enumerate(times)]
-            members.append(Membership(programme.tenant_id, programme.programme_id, partner.affiliate_id, life[0], times[0], *dates[1:]))
+            key = (programme.tenant_id, programme.programme_id, partner.affiliate_id)
+            members.append(Membership(*key, life[0], times[0], *dates[1:], draw(st.booleans())))
     return [member for member in members if draw(st.booleans())]
 
 
@@ -166,29 +194,103 @@ def _caps(draw: st.DrawFn, allowed: tuple[str, ...]) -> tuple[int | None, int | 
 
 def _coupons(draw: st.DrawFn, members: list[Membership]) -> list[Coupon]:
     def build(member: Membership, slug: str) -> Coupon:
-        start, length = draw(st.one_of(st.none(), instants)), draw(st.one_of(st.none(), st.integers(1, 10**10)))
-        end = None if length is None else (start or 0) + length
-        return Coupon(member.tenant_id, slug.upper(), member.programme_id, member.affiliate_id, start, end)
+        owner = (member.programme_id, member.affiliate_id)
+        return Coupon(member.tenant_id, slug.upper(), *owner, *draw(open_spans), draw(st.booleans()))
 
     return list({(coupon.tenant_id, coupon.code): coupon for coupon in _of_each(draw, members, build)}.values())
 
 
-def _policies(draw: st.DrawFn, programmes: list[Programme]) -> list[Policy]:
-    return [
-        Policy(programme.tenant_id, programme.programme_id, version, draw(instants), "last_click", tuple(classes))
-        for programme in programmes
-        for version in draw(st.lists(st.integers(1, 99), max_size=2, unique=True))
-        for classes in [draw(st.lists(windows, min_size=1, max_size=3, unique_by=lambda window: window.touch))]
-    ]
+def _policies(draw: st.DrawFn, programmes: list[Programme], groups: list[Segment]) -> list[Policy]:
+    def build(programme: Programme, version: int) -> Policy:
+        segment = next(iter(_some_segments(draw, programme.tenant_id, groups)), "")
+        return draw(_policy(programme.tenant_id, programme.programme_id, version, segment))
+
+    return [build(programme, version) for programme in programmes for version in draw(_versions)]
 
 
-def _rate_cards(draw: st.DrawFn, programmes: list[Programme]) -> list[RateCard]:
-    return [
-        RateCard(programme.tenant_id, programme.programme_id, version, draw(instants), draw(st.integers(0, 365)), tuple(own))
-        for programme in programmes
-        for version in draw(st.lists(st.integers(1, 99), max_size=2, unique=True))
-        for own in [draw(st.lists(rules, max_size=3, unique_by=lambda rule: rule.rule_id))]
-    ]
+@st.composite
+def _policy(draw: st.DrawFn, tenant_id: str, programme_id: str, version: int, segment: str) -> Policy:
+    classes = _classes(draw)
+    listed = {window.touch for window in classes}
+    settles = bool(listed & {"coupon", "exclusive_coupon"} and listed & {"click", "click_id", "scan", "call"})
+    first, introducer = draw(bps), draw(bps)
+    return Policy(
+        tenant_id,
+        programme_id,
+        version,
+        draw(instants),
+        draw(st.sampled_from(get_args(Model))),
+        classes,
+        segment=segment,
+        first_bps=first,
+        last_bps=draw(st.integers(0, 10_000 - first)),
+        half_life_hours=draw(st.integers(1, 87_600)),
+        introducer_bps=introducer,
+        closer_bps=draw(st.integers(0, 10_000 - introducer)),
+        coupon_rule=draw(st.sampled_from(get_args(CouponRule))) if settles else "by_rank",
+        coupon_bps=draw(bps),
+        guard_exclusive_codes=draw(st.booleans()),
+        paid_rule=draw(st.sampled_from(get_args(PaidRule))),
+        paid_media=tuple(draw(st.lists(st.sampled_from(["cpc", "email", "paid social"]), unique=True))),
+        paid_recent=draw(st.integers(1, 100)),
+        direct_rule=draw(st.sampled_from(["ignore", "counts"])),
+        self_referral=draw(st.sampled_from(["flag", "refuse"])),
+        min_seconds_to_order=draw(st.integers(0, 86_400)),
+        stand_down_minutes=draw(st.integers(0, 43_200)),
+        lock_days=draw(st.integers(1, 3650)),
+    )
+
+
+def _as_typed(policy: Policy) -> Policy:
+    at_once = ("coupon", "exclusive_coupon", "clickless")
+    classes = (TouchWindow(one.touch, 0, one.tied) if one.touch in at_once else one for one in policy.classes)
+    return msgspec.structs.replace(policy, classes=tuple(classes))
+
+
+policies = _policy("north", "main", 1, "").map(_as_typed)
+"""Sound policies, as the portal's form can hold them: no window where the order itself carries the touch."""
+_versions = st.lists(st.integers(1, 99), max_size=2, unique=True)
+
+
+def _classes(draw: st.DrawFn) -> tuple[TouchWindow, ...]:
+    first, *others = draw(st.lists(windows, min_size=1, max_size=5, unique_by=lambda window: window.touch))
+    return (TouchWindow(first.touch, first.window_hours), *others)
+
+
+def _rate_cards(draw: st.DrawFn, programmes: list[Programme], groups: list[Segment]) -> list[RateCard]:
+    def rule(programme: Programme, rule_id: str) -> Rule:
+        several = st.lists(texts, max_size=3).map(tuple)
+        return Rule(
+            rule_id,
+            draw(st.integers(0, 1000)),
+            **draw(pays),
+            per=draw(st.sampled_from(["order", "line", "unit"])),
+            categories=draw(several),
+            skus=draw(several),
+            customer_status=draw(customer_statuses),
+            segments=_some_segments(draw, programme.tenant_id, groups),
+        )
+
+    def build(programme: Programme, version: int) -> RateCard:
+        own = tuple(rule(programme, rule_id) for rule_id in draw(st.lists(slugs, max_size=3, unique=True)))
+        return RateCard(programme.tenant_id, programme.programme_id, version, draw(instants), draw(st.integers(0, 365)), own)
+
+    return [build(programme, version) for programme in programmes for version in draw(_versions)]
+
+
+def _coalitions(draw: st.DrawFn, owners: list[Tenant]) -> list[Coalition]:
+    if len(owners) < 2:
+        return []
+    ids = [tenant.tenant_id for tenant in owners]
+    shared = st.lists(st.sampled_from(["click", "scan", "call"]), min_size=1, unique=True).map(tuple)
+
+    def build(slug: str) -> Coalition:
+        dates = st.one_of(spans, spans.map(lambda span: (span[0], None)))
+        members = tuple(CoalitionMember(one, *draw(dates)) for one in draw(st.lists(st.sampled_from(ids), min_size=2, unique=True)))
+        marketplace = draw(st.sampled_from(["", members[0].tenant_id]))
+        return Coalition(slug, draw(names), members, draw(shared), marketplace)
+
+    return [build(slug) for slug in draw(st.lists(slugs, max_size=2, unique=True))]
 
 
 def _users(draw: st.DrawFn, owners: list[Tenant], partners: list[Affiliate]) -> list[User]:

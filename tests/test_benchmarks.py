@@ -8,12 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from benchmarks import memory, open_loop, restart, scale
+from attribution.heuristics import rule_shares
+from attribution.markov import markov
+from attribution.tally import Row, paths_of
+from benchmarks import memory, open_loop, peers, restart, scale
 from benchmarks.arrivals import arrive, is_whole
 from benchmarks.load import load, requests_to
 from benchmarks.redirect import faults_of
@@ -78,6 +82,14 @@ def test_drain_stores_every_click_and_finds_it() -> None:
     assert 0 < result["freshness"]["p95_ms"] <= result["freshness"]["max_ms"]
 
 
+def test_an_import_is_compared_with_the_very_rows_it_wrote() -> None:
+    result = run("imports", "--rows=500", "--rounds=1")
+
+    assert_ratios(result, "import_vs_bare_insert", "import_vs_bare_reading")
+    assert result["import"]["records_per_s"] > 0
+    assert result["us_per_row"].keys() == {"split into cells", "cells to columns"}
+
+
 def test_attribution_agrees_with_the_bare_sql() -> None:
     result = run("attribution", "--orders=60", "--touches=600", "--rounds=1", "--repeats=1")
 
@@ -87,12 +99,39 @@ def test_attribution_agrees_with_the_bare_sql() -> None:
     assert result["incremental"].keys() == {"0_dirty", "1_dirty"}, "60 orders are too few for 100 dirty ones"
 
 
+def test_identity_finds_every_person_and_what_new_links_change() -> None:
+    result = run("identity", "--edges=4000", "--new=200", "--orders=300")
+
+    assert_ratios(result, "load_to_bare_sort", "components_to_union_find")
+    assert result["figures"].keys() == {"load", "bare_sort", "refresh", "components", "union_find", "persons"}
+
+
 def test_accrue_is_compared_with_the_very_rows_it_wrote() -> None:
     result = run("accrue", "--orders=40", "--rounds=1", "--postgresql=0")
 
     assert_ratios(result, "sqlite_accrue_vs_bare_rows")
     assert result["sqlite_accrue"]["rows"]["accruals"] == 40
     assert result["sqlite_accrue"]["rows"]["postings"] == 2 * result["sqlite_accrue"]["rows"]["entries"] > 0
+
+
+def test_peers_are_skipped_loudly_where_they_cannot_be_installed() -> None:
+    result = run("peers", "--journeys=200", "--rounds=1", "--env=/dev/null")
+
+    assert result["skipped"]
+    assert result["ours"].keys() == {"rules_with_decay", "rules", "markov"}
+    for stages in result["ours"].values():
+        assert 0 < stages["prepared"]["seconds"] <= stages["from_table"]["seconds"] <= stages["from_file"]["seconds"]
+
+
+def test_a_peer_that_differs_is_a_fault() -> None:
+    paths = paths_of([Row(("A", "B"), Fraction(1))])
+    found = rule_shares(paths) | {"markov": markov(paths).shares}
+    same = {"peer": {"found": {"last": {"B": 1.0}, "linear": {"A": 0.5, "B": 0.5}, "markov": {"A": 0.9, "B": 0.1}}}}
+    other = {"peer": {"found": {"last": {"A": 1.0}}}, "broken": {"error": "ValueError: no"}}
+
+    assert peers.faults_of(found, same) == [], "a simulation may be off"
+    assert peers.faults_of(found, other) == ["broken: ValueError: no", "peer differs from ours in last by 2 of all conversions"]
+    assert peers.off_by(found["markov"], {"A": 0.9, "B": 0.1}) == pytest.approx(0.8)
 
 
 def test_answer_times_are_taken_at_a_constant_rate() -> None:

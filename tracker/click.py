@@ -22,6 +22,9 @@ COOKIE_MAX_AGE_S = 400 * DAY // SECOND
 RESERVED = frozenset({"url", "consent", "cons", *SUBS})
 """Parameters that speak to the tracker; all others of a click go on to the shop."""
 
+FOLLOWED: Mapping[str, TouchKind] = {"/c/": "click", "/q/": "scan", "/s/": "soft_click", "/a/": "app_open"}
+"""How a link was followed, by where its code stands: the same link may be printed, opened by a page itself, and lead into an app."""
+
 AgentFlag = Callable[[str], str]
 """A user agent to the class of machine it betrays (:func:`tracker.traffic.agent_flag`), or nothing."""
 
@@ -72,7 +75,7 @@ def take_aim(link: LinkEntry | None, pairs: tuple[Pair, ...], is_capped: bool = 
         link: what the table holds; None makes an orphan, which is recorded too.
         is_capped: the link has had its clicks, and leads to where its merchant wants the rest.
     """
-    said = _said(pairs)
+    said = said_of(pairs)
     if link is None:
         return Aim(None, said, (), ())
     flags: list[str] = []
@@ -89,9 +92,16 @@ def take_aim(link: LinkEntry | None, pairs: tuple[Pair, ...], is_capped: bool = 
 
 
 def answer_click(
-    hit: Hit, code: str, aim: Aim, now: Instant, ids: tuple[str, str], agent_flag: AgentFlag = _nothing, limit: Limit = _no_limit
+    hit: Hit,
+    code: str,
+    aim: Aim,
+    now: Instant,
+    ids: tuple[str, str],
+    agent_flag: AgentFlag = _nothing,
+    limit: Limit = _no_limit,
+    kind: TouchKind = "click",
 ) -> tuple[Answer, Touch]:
-    """``/c/{code}``: send the visitor on, and say what to record.
+    """``/c/{code}``, or another of :data:`FOLLOWED`: send the visitor on, and say what to record.
 
     Args:
         aim: of the link that the table holds under ``code``, and of the hit's query.
@@ -100,8 +110,8 @@ def answer_click(
         limit: says what the link, or the visitor's address, has had too much of.
     """
     click_id, link = ids[0], aim.link
-    visit = _visit(hit, aim.said, ids[1], may_set=_is_navigation(hit))
-    flags = _flags(hit, visit, agent_flag)
+    visit = visit_of(hit, aim.said, ids[1], may_set=_is_navigation(hit))
+    flags = flags_of(hit, visit, agent_flag)
     if hit.fetch_dest and _is_hidden(hit):
         flags.append("hidden_frame")
     if link is not None and (beyond := limit(link, hit.address, now, is_person(flags))):
@@ -115,8 +125,8 @@ def answer_click(
     elif link is not None and aim.target is not None:
         without, location = _merge(aim.target, link, click_id, aim.extras, _macros(click_id, link, aim.subs), flags)
     else:
-        return not_found(), _touch("click", click_id, code, link, hit, visit, now, flags, aim.subs)
-    return redirect(location, visit[2]), _touch("click", click_id, code, link, hit, visit, now, flags, aim.subs, without)
+        return not_found(), _touch(kind, click_id, code, link, hit, visit, now, flags, aim.subs)
+    return redirect(location, visit[2]), _touch(kind, click_id, code, link, hit, visit, now, flags, aim.subs, without)
 
 
 def _merge(
@@ -137,10 +147,10 @@ def answer_impression(
     hit: Hit, code: str, link: LinkEntry | None, now: Instant, ids: tuple[str, str], agent_flag: AgentFlag = _nothing
 ) -> tuple[Answer, Touch]:
     """``/i.gif?l=CODE``: the picture, whatever the code, and what to record; arguments as of :func:`answer_click`."""
-    said = _said(hit.pairs)
+    said = said_of(hit.pairs)
     # A pixel is an image by nature. Browsers keep its Lax cookie only on the tracker's own site, which is right.
-    visit = _visit(hit, said, ids[1], may_set=hit.method == "GET")
-    flags = _flags(hit, visit, agent_flag)
+    visit = visit_of(hit, said, ids[1], may_set=hit.method == "GET")
+    flags = flags_of(hit, visit, agent_flag)
     if link is not None and link.disabled:
         flags.append("link_disabled")
     return pixel(cookie=visit[2]), _touch("impression", ids[0], code, link, hit, visit, now, flags, _subs(said, flags))
@@ -148,10 +158,10 @@ def answer_impression(
 
 def read_visit(hit: Hit) -> Visit:
     """The visitor by cookie, nobody where consent was denied; no cookie is set."""
-    return _visit(hit, _said(hit.pairs), "", may_set=False)
+    return visit_of(hit, said_of(hit.pairs), "", may_set=False)
 
 
-def _visit(hit: Hit, said: Mapping[str, str], new_visitor: str, may_set: bool) -> Visit:
+def visit_of(hit: Hit, said: Mapping[str, str], new_visitor: str, may_set: bool) -> Visit:
     """The visitor by cookie, a new one where there is none and one may be set, nobody where consent was denied."""
     consent = _consent(hit, said)
     if consent == "denied":
@@ -175,7 +185,7 @@ def read_visitor(hit: Hit) -> str:
     return ""
 
 
-def _said(pairs: tuple[Pair, ...]) -> dict[str, str]:
+def said_of(pairs: tuple[Pair, ...]) -> dict[str, str]:
     """What a query says to the tracker itself: the first value of each reserved parameter that has one."""
     said: dict[str, str] = {}
     for name, value, _ in pairs:
@@ -199,7 +209,7 @@ def _consent(hit: Hit, said: Mapping[str, str]) -> Consent:
     return _CONSENT.get(word.lower(), "unknown") if word else "unknown"
 
 
-def _flags(hit: Hit, visit: Visit, agent_flag: AgentFlag) -> list[str]:
+def flags_of(hit: Hit, visit: Visit, agent_flag: AgentFlag) -> list[str]:
     """What the request shows by itself, whichever link it is for."""
     flags = [*hit.flags]
     if hit.method != "GET":

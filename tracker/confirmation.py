@@ -4,31 +4,46 @@ from typing import Any
 from urllib.parse import quote
 
 from core.clock import format_instant
-from core.events import Lead, Order
+from core.events import Lead, Order, Refund, Touch
 from core.money import format_amount
-from tracker.conversion import ConversionEvent, warnings_of
+from tracker.conversion import ReportedEvent, warnings_of
 
 
-def confirm(event: ConversionEvent, portal: str) -> dict[str, Any]:
+def confirm(events: tuple[ReportedEvent, ...], portal: str) -> dict[str, Any]:
     """The answer's content: the event's id, what was recorded, warnings, and where to ask who earned.
 
     Args:
+        events: one, or the parts of a marketplace's basket, of which the sender may ask for its own alone.
         portal: the portal's public address, without a slash at its end.
     """
+    event = events[0]
+    is_basket = len(events) > 1 or _is_passed_on(event)
+    own = None if isinstance(event, Lead | Touch) or _is_passed_on(event) else event
     return {
         "id": event.event_id,
-        "recorded": _recorded(event),
+        "recorded": _basket(events) if is_basket else _recorded(event),
         "warnings": warnings_of(event),
-        "attribution": None if isinstance(event, Lead) else _attribution(event.order_id, portal),
+        "attribution": None if own is None else _attribution(own.order_id, portal),
     }
+
+
+def _basket(events: tuple[ReportedEvent, ...]) -> dict[str, Any]:
+    parts = [{"tenant": event.tenant_id, "id": event.event_id, **_recorded(event)} for event in events]
+    return {"kind": parts[0]["kind"], "parts": parts}
+
+
+def _is_passed_on(event: ReportedEvent) -> bool:
+    return isinstance(event, Order) and event.marketplace_id != ""
 
 
 def _attribution(order_id: str, portal: str) -> dict[str, str]:
     return {"status": "pending", "url": f"{portal}/v1/orders/{quote(order_id, safe='')}/attribution"}
 
 
-def _recorded(event: ConversionEvent) -> dict[str, Any]:
+def _recorded(event: ReportedEvent) -> dict[str, Any]:
     times = {"occurred_at": format_instant(event.occurred_at), "received_at": format_instant(event.received_at)}
+    if isinstance(event, Touch):
+        return {"kind": event.kind, **times, **_touch(event)}
     if isinstance(event, Order):
         return {"kind": "order", "order_id": event.order_id, **times, **_order(event)}
     if isinstance(event, Lead):
@@ -42,6 +57,7 @@ def _recorded(event: ConversionEvent) -> dict[str, Any]:
             "visitor_id": event.visitor_id,
             "customer_keys": len(event.customer_keys),
         }
+    assert isinstance(event, Refund), "nothing else is confirmed"
     lines = [{"line_id": line.line_id, "net": format_amount(line.net_minor, event.currency)} for line in event.lines]
     return {
         "kind": "refund",
@@ -76,4 +92,22 @@ def _order(event: Order) -> dict[str, Any]:
         "customer_status": event.customer_status,
         "coupons": list(event.coupons),
         "test": event.test,
+        "consent": event.consent,
+        "attributes": dict(event.attributes),
+        "affiliate_id": event.affiliate_id,
+        "claims": len(event.claims),
+    }
+
+
+def _touch(event: Touch) -> dict[str, Any]:
+    return {
+        "link": event.link_code,
+        "programme_id": event.programme_id,
+        "affiliate_id": event.affiliate_id,
+        "channel": event.channel,
+        "origin": event.origin,
+        "medium": event.medium,
+        "visitor_id": event.visitor_id,
+        "customer_keys": len(event.customer_keys),
+        "consent": event.consent,
     }

@@ -58,7 +58,7 @@ class Row(msgspec.Struct, frozen=True):
     ``unrecorded`` were answered but never recorded: the disk was full, or the tracker died while writing. ``doubled`` are
     rows that the store holds beyond one per event; readers skip them. ``difference`` is what nothing accounts for: above
     zero it is missing, below zero it is stored without having been received. ``altered``: as many are stored as were
-    received, but not the same ones.
+    received, but not the same ones. ``imported`` came by ``fairshare import`` and never through a spool: no part of the sum.
     """
 
     tenant_id: str
@@ -71,6 +71,7 @@ class Row(msgspec.Struct, frozen=True):
     doubled: int
     difference: int
     altered: bool = False
+    imported: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -138,7 +139,7 @@ def totals(rows: Iterable[Row]) -> Row:
         sum(getattr(row, name) for row in rows) for name in ("received", "stored", "bad", "pending", "unrecorded", "doubled")
     )
     difference, altered = sum(abs(row.difference) for row in rows), any(row.altered for row in rows)
-    return Row("", 0, received, stored, bad, pending, unrecorded, doubled, difference, altered)
+    return Row("", 0, received, stored, bad, pending, unrecorded, doubled, difference, altered, sum(row.imported for row in rows))
 
 
 def advice(row: Row, is_by_redis: bool = False) -> str:
@@ -188,7 +189,8 @@ def _account(cursors: dict[Path, Cursor], events: EventsStore, tenant_id: str, c
     # A record that says nothing of itself is counted where bad_rows has it; one that is not there is missed where it lay.
     named = Counter(bad.get(position, place) for position, place in settled.nameless.items())
     received = settled.placed + named + waiting + unrecorded
-    stored = {(tenant, hour): (number, rows, prints) for tenant, hour, number, rows, prints in found}
+    stored = {(tenant, hour): (number, rows, prints) for tenant, hour, number, rows, prints, _ in found}
+    imported = {(tenant, hour): number for tenant, hour, _, _, _, number in found}
     places = sorted(place for place in {*received, *stored, *set_aside} if place[1] >= from_ms and tenant_id in ("", place[0]))
     rows = []
     for place in places:
@@ -196,7 +198,8 @@ def _account(cursors: dict[Path, Cursor], events: EventsStore, tenant_id: str, c
         difference = received[place] - number - set_aside[place] - waiting[place] - unrecorded[place]
         altered = difference == 0 and settled.prints[place] - unused[place] != prints
         whence = (set_aside[place], waiting[place], unrecorded[place])
-        rows.append(Row(place[0], place[1], received[place], number, *whence, copies - number, difference, altered))
+        more = (copies - number, difference, altered, imported.get(place, 0))
+        rows.append(Row(place[0], place[1], received[place], number, *whence, *more))
     faults = [fault for folder, cursor in cursors.items() for fault in faults_of(folder, cursor, counters[folder], census)]
     if len(aside) == MOST_BAD:
         faults.append(f"bad_rows holds more than {MOST_BAD} records of these days: those beyond are not accounted for")
@@ -288,14 +291,14 @@ class Census:
         self._rest_s = rest_s
         self._settled: dict[Path, _Stretch] = {}
         self._waiting: dict[Path, _Stretch] = {}
-        self._conversions: set[int] = set()
+        self._named: set[int] = set()
         self._glimpses: dict[Position, Glimpse] = {}
 
     def count(self, cursors: dict[Path, Cursor]) -> tuple[Tally, Tally]:
         """What lies before the cursors, and what lies behind them."""
         present = [(path, cursor) for folder, cursor in cursors.items() for path in segments(folder)]
         if any(path in self._settled and self._settled[path].end > _border(path, cursor) for path, cursor in present):
-            self._settled, self._conversions = {}, set()  # a cursor was set back by hand, or a segment cut: begin anew
+            self._settled, self._named = {}, set()  # a cursor was set back by hand, or a segment cut: begin anew
         self._settled = {path: self._settled.get(path, _Stretch()) for path, _ in present}
         self._waiting = {}
         settled, pending = Tally(), Tally()
@@ -303,10 +306,10 @@ class Census:
         for path, cursor in present:
             finished = is_finished(path)
             done = self._settled[path]
-            self._read_on(path, done, _border(path, cursor), self._conversions)
+            self._read_on(path, done, _border(path, cursor), self._named)
             _add(settled, done.tally)
             rest = self._waiting[path] = _Stretch(end=done.end, latest=done.latest)
-            self._read_on(path, rest, None, waiting, self._conversions)
+            self._read_on(path, rest, None, waiting, self._named)
             _add(pending, rest.tally)
             if finished and torn_bytes(path):
                 pending.torn["", _hour(rest.latest or begun_at(path.name))] += 1
@@ -329,7 +332,7 @@ class Census:
             if position not in self._glimpses:
                 self._glimpses[position] = _glimpse_at(folders[position[0]] / position[1], position[2])
             glimpse = self._glimpses[position]
-            if glimpse.event != "touch" and glimpse.event_id:
+            if _may_repeat(glimpse):
                 if glimpse.event_id in seen:
                     continue
                 seen.add(glimpse.event_id)
@@ -354,7 +357,7 @@ class Census:
         return max((latest - begun_at(path.name) for path, latest in ends if latest), default=0)
 
     def _read_on(self, path: Path, stretch: _Stretch, border: int | None, seen: set[int], seen_before: Collection[int] = ()) -> None:
-        """Count the records from the stretch's end to ``border``, or to the segment's end; conversions only the first time."""
+        """Count the records from the stretch's end to ``border``, or to the segment's end; what may repeat only the first time."""
         if border is not None and stretch.end >= border:
             return
         tally = stretch.tally
@@ -370,7 +373,9 @@ class Census:
                 tally.nameless[path.parent.name, path.name, position] = ("", _hour(stretch.latest or begun_at(path.name)))
                 continue
             stretch.latest = max(stretch.latest, glimpse.received_at)
-            if glimpse.event != "touch" and glimpse.event_id:
+            if glimpse.source == "import":  # an import died, and a sender's repeat of its order came here: it counts there
+                continue
+            if _may_repeat(glimpse):
                 name = hash(glimpse.event_id)  # a fifth of the memory of the text
                 if name in seen or name in seen_before:
                     continue
@@ -378,6 +383,11 @@ class Census:
             place = glimpse.tenant_id, _hour(glimpse.received_at)
             tally.placed[place] += 1
             tally.prints[place] += crc32(glimpse.event_id.encode())
+
+
+def _may_repeat(glimpse: Glimpse) -> bool:
+    """True of what a sender reported under an id of its own: it may be spooled twice, and is one event. A visitor's touch never is."""
+    return bool(glimpse.event_id) and (glimpse.event != "touch" or glimpse.source == "api")
 
 
 def _border(path: Path, cursor: Cursor) -> int:

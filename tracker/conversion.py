@@ -4,35 +4,28 @@ Pure: who sent it, when it arrived, the new event's id and the tenant's hashing 
 """
 
 import hashlib
-import re
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import msgspec
 
 from core.clock import MINUTE, Instant, format_instant, parse_instant
 from core.errors import BadInput, FairshareError
-from core.events import CHANNELS, CustomerStatus, Lead, Order, Refund, Source, encode_event
-from core.identity import KeyKind, customer_key, is_junk, is_sha256
-from core.ids import is_event_id
+from core.events import CHANNELS, Channel, Consent, Lead, Order, Refund, Source, Touch, encode_event
+from core.identity import SHARED_PREFIX
+from core.ids import is_event_id, is_slug
+from tracker.customer import Identifier
 from tracker.fields import Fields
+from tracker.links import Share
 
-Kind = Literal["order", "lead", "refund"]
+Kind = Literal["order", "lead", "refund", "touch"]
 ConversionEvent = Order | Lead | Refund
+ReportedEvent = ConversionEvent | Touch
 
 EXTERNAL_ID_CHARS = 128
 CLICK_ID_CHARS = 255
 EARLIEST = parse_instant("2000-01-01T00:00:00Z")
 
-_STATUSES: tuple[str, ...] = get_args(CustomerStatus)
-_KEYS: dict[str, KeyKind] = {
-    "id": "customer_id",
-    "email": "email",
-    "email_sha256": "email_sha256",
-    "phone": "phone",
-    "phone_sha256": "phone_sha256",
-    "loyalty_id": "loyalty_id",
-}
-_SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+_CONSENTS: tuple[str, ...] = get_args(Consent)
 
 
 class Refused(FairshareError):
@@ -44,7 +37,10 @@ class Refused(FairshareError):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """What the tracker knows before it reads a conversion. ``key`` is the tenant's (:func:`core.identity.tenant_key`)."""
+    """What the tracker knows before it reads a conversion. ``key`` and ``shares`` are the tenant's (:class:`tracker.links.TenantEntry`).
+
+    ``consent`` is what the browser says of itself, where one is asking.
+    """
 
     tenant_id: str
     key: bytes
@@ -55,32 +51,53 @@ class Arrival(msgspec.Struct, frozen=True):
     visitor_id: str = ""
     ip: str = ""
     user_agent: str = ""
+    consent: Consent = "unknown"
+    shares: tuple[Share, ...] = ()
 
 
 class Conversion(msgspec.Struct, frozen=True):
-    """An event ready to be recorded. ``content_hash`` is equal for two that say the same, whenever and however sent."""
+    """An event ready to be recorded. ``content_hash`` is equal for two that say the same, whenever and however sent.
+
+    ``sellers`` are whose each line is, where a marketplace said so of any (empty: its own), and ``identifiers`` what each of
+    these merchants hashes under its own key. ``parts`` are what is recorded in place of ``event``, where it was divided
+    (:mod:`tracker.basket`).
+    """
 
     kind: Kind
     external_id: str
-    event: ConversionEvent
+    event: ReportedEvent
     content_hash: str
+    sellers: tuple[str, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    parts: tuple["Conversion", ...] = ()
 
 
-def seal(event: ConversionEvent, said_at: Instant | None) -> Conversion:
+def seal(
+    event: ReportedEvent, said_at: Instant | None, said_consent: Consent = "unknown", sellers: tuple[str, ...] = (), external_id: str = ""
+) -> Conversion:
     """Give an event its names: the id that it is unique under, and the hash of what was said.
 
-    The hash leaves out what differs between two sendings of the same: our id, when and from where it arrived. It covers
-    the time that was said (``said_at``), not the one that was put in its place.
+    The hash leaves out what differs between two sendings of the same: our id, when and from where it arrived, and the keys
+    that are only there because of a coalition. It covers the time and the consent that were said, not those put in their place.
+
+    Args:
+        external_id: of a touch, which does not hold its sender's id.
     """
     content: dict[str, object] = {"event_id": "", "received_at": 0, "occurred_at": said_at or 0, "source": "api"}
     if not isinstance(event, Refund):
-        content |= {"ip": "", "user_agent": ""}
+        own = tuple(key for key in event.customer_keys if not key.startswith(SHARED_PREFIX))
+        content |= {"ip": "", "user_agent": "", "customer_keys": own}
+    if isinstance(event, Order | Touch):
+        content["consent"] = said_consent
     plain = encode_event(msgspec.structs.replace(event, **content))
-    return Conversion(kind_of(event), external_id_of(event), event, hashlib.sha256(plain).hexdigest())
+    if any(sellers):
+        plain += msgspec.json.encode(sellers)
+    name = external_id if isinstance(event, Touch) else external_id_of(event)
+    return Conversion(kind_of(event), name, event, hashlib.sha256(plain).hexdigest(), sellers if any(sellers) else ())
 
 
-def kind_of(event: ConversionEvent) -> Kind:
-    return "order" if isinstance(event, Order) else "lead" if isinstance(event, Lead) else "refund"
+def kind_of(event: ReportedEvent) -> Kind:
+    return "order" if isinstance(event, Order) else "lead" if isinstance(event, Lead) else "touch" if isinstance(event, Touch) else "refund"
 
 
 def external_id_of(event: ConversionEvent) -> str:
@@ -115,56 +132,37 @@ def read_click_id(fields: Fields) -> str:
     return fields.text("click_id", CLICK_ID_CHARS)
 
 
-def read_visitor_id(fields: Fields, arrival: Arrival) -> str:
-    """The visitor cookie's value, sent along or, at a pixel, the browser's own."""
+def read_visitor_id(fields: Fields, arrival: Arrival, consent: Consent) -> str:
+    """The visitor cookie's value, sent along or, at a pixel, the browser's own; nobody's where consent was denied."""
     visitor_id = fields.text("visitor_id")
     if visitor_id and not is_event_id(visitor_id):
         fields.fault("malformed", "visitor_id", f"{fields.name_of('visitor_id')} is not a value of the visitor cookie")
-    return visitor_id or arrival.visitor_id
+    return "" if consent == "denied" else visitor_id or arrival.visitor_id
 
 
-def read_channel(fields: Fields) -> str:
-    return fields.choice("channel", CHANNELS, "web")
+def read_affiliate_id(fields: Fields) -> str:
+    """Whether that affiliate may earn is for attribution to say: it knows who was a member when."""
+    affiliate_id = fields.text("affiliate_id")
+    if affiliate_id and not is_slug(affiliate_id):
+        fields.fault(
+            "malformed", "affiliate_id", f"{fields.name_of('affiliate_id')} {affiliate_id!r:.40} is not an affiliate's id: a-z, 0-9 and -"
+        )
+    return affiliate_id
 
 
-def read_customer(fields: Fields, key: bytes) -> tuple[tuple[str, ...], str]:
-    """``(customer keys, status)``: identifiers hashed under the tenant's key, those that name nobody left out."""
-    keys = []
-    for name, kind in _KEYS.items():
-        value = fields.text(name)
-        if value and not _is_nobody(kind, value) and _is_sound(fields, name, kind, value):
-            keys.append(customer_key(kind, value, key))
-    status = fields.choice("status", _STATUSES, "")
-    fields.end()
-    return tuple(dict.fromkeys(key for key in keys if key is not None)), status
+def read_channel(fields: Fields, default: Channel = "web") -> Channel:
+    return cast(Channel, fields.choice("channel", CHANNELS, default))
 
 
-def warnings_of(event: ConversionEvent) -> list[str]:
+def read_consent(fields: Fields, arrival: Arrival) -> tuple[Consent, Consent]:
+    """``(consent, what was said)``: what the browser itself denied, nobody grants in its name."""
+    said = cast(Consent, fields.choice("consent", _CONSENTS, "unknown"))
+    return ("denied" if arrival.consent == "denied" else said), said
+
+
+def warnings_of(event: ReportedEvent) -> list[str]:
     """What was recorded but will probably not help. Made from the event alone, so that a repeat is told the same."""
-    click_id = "" if isinstance(event, Refund) else event.click_id
+    click_id = event.click_id if isinstance(event, Order | Lead) else ""
     if not click_id or is_event_id(click_id):
         return []
     return [f"click_id {click_id!r:.80} is none of our click ids: it was recorded, but no click will be found by it"]
-
-
-def _is_sound(fields: Fields, name: str, kind: KeyKind, value: str) -> bool:
-    full = fields.name_of(name)
-    if kind in ("email_sha256", "phone_sha256") and not is_sha256(value):
-        fields.fault("malformed", name, f"{full} is not a SHA-256 in 64 hex digits")
-        return False
-    if kind == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
-        fields.fault("malformed", name, f"{full} is not an e-mail address")
-        return False
-    if kind == "phone" and len(re.findall(r"\d", value)) < 5:
-        fields.fault("malformed", name, f"{full} is not a phone number")
-        return False
-    return True
-
-
-def _is_nobody(kind: KeyKind, value: str) -> bool:
-    """What shops send for a guest, hashes of an empty text, phone numbers of zeros: all guests would be one person."""
-    if is_junk(value):
-        return True
-    if kind == "phone":
-        return set(re.findall(r"\d", value)) == {"0"}
-    return kind in ("email_sha256", "phone_sha256") and value.lower() == _SHA256_OF_NOTHING

@@ -13,7 +13,7 @@ import msgspec
 
 from core.clock import MINUTE, Clock, Instant
 from core.errors import BadInput, Conflict, Unavailable
-from core.events import Touch, encode_event
+from core.events import Order, Refund, Touch, TouchKind, encode_event
 from core.ids import Mint
 from tracker.answer import (
     Answer,
@@ -25,18 +25,21 @@ from tracker.answer import (
     text_answer,
     unavailable,
 )
-from tracker.click import AgentFlag, Aim, answer_click, answer_impression, read_visit, take_aim
+from tracker.basket import is_marketplace, split_order, split_refund
+from tracker.click import FOLLOWED, AgentFlag, Aim, answer_click, answer_impression, read_visit, take_aim
 from tracker.commit import Spool, Waiter
 from tracker.confirmation import confirm
 from tracker.conversion import Arrival, Conversion, Refused
 from tracker.counters import Counters
 from tracker.health import health_of, metrics_of
 from tracker.hit import Hit, read_pairs
+from tracker.landing import answer_landing
 from tracker.limits import Limits
 from tracker.links import EMPTY, LinkTable, TenantEntry
 from tracker.orders import read_lead, read_order, read_refund
 from tracker.postback import read_lead_parameters, read_sale
 from tracker.recording import Recorded, Recorder
+from tracker.reported import read_touches
 
 BODY_BYTES = 256 * 1024
 DRAIN_FACTOR = 4
@@ -51,6 +54,11 @@ Body = Callable[[int], Awaitable[bytes | None]]
 
 _SEEN = ("GET", "HEAD", "OPTIONS")
 """Methods that a link or an impression takes; what is no GET is recorded as no person's."""
+
+_STATUSES = {"unknown_tenant": 404} | dict.fromkeys(
+    ("unknown_link", "unknown_programme", "unknown_seller", "unknown_line", "unknown_order"), 422
+)
+"""What is no 400: names that nothing bears."""
 
 Overload = Literal["availability", "accountability"]
 
@@ -102,6 +110,7 @@ class Edge:
         self._routes: dict[str, tuple[tuple[str, ...], Callable[[Hit, Body], Awaitable[Answer]]]] = {
             "/v1/orders": (("POST",), lambda hit, body: self._typed(hit, body, read_order)),
             "/v1/refunds": (("POST",), lambda hit, body: self._typed(hit, body, read_refund)),
+            "/v1/touches": (("POST",), self._touches),
             "/v1/leads": (("POST",), lambda hit, body: self._typed(hit, body, read_lead)),
             "/sale": (("GET", "POST"), lambda hit, body: self._postback(hit, body, read_sale)),
             "/lead": (("GET", "POST"), lambda hit, body: self._postback(hit, body, read_lead_parameters)),
@@ -127,10 +136,13 @@ class Edge:
     # --- links ---
 
     def meet(self, hit: Hit) -> tuple[Answer, Touch | None] | None:
-        """The hot path (``/c/…``, ``/i.gif``): an answer, and what is to be recorded before it is sent. None: not a touch."""
-        if hit.path.startswith("/c/"):
-            return self._click(hit)
-        return self._impression(hit) if hit.path == "/i.gif" else None
+        """The hot path (``/c/…``, ``/i.gif`` …): an answer, and what is to be recorded before it is sent. None: not a touch."""
+        kind = FOLLOWED.get(hit.path[:3])
+        if kind is not None:
+            return self._click(hit, kind)
+        if hit.path == "/i.gif":
+            return self._impression(hit)
+        return self._landing(hit) if hit.path == "/l.gif" else None
 
     async def keep(self, answer: Answer, touch: Touch | None) -> Answer:
         """Record a touch, then let the answer go. The visitor reaches the shop even where the disk is full."""
@@ -168,7 +180,7 @@ class Edge:
             totals.orphans += 1
         return encode_event(touch)
 
-    def _click(self, hit: Hit) -> tuple[Answer, Touch | None]:
+    def _click(self, hit: Hit, kind: TouchKind) -> tuple[Answer, Touch | None]:
         """The answer, and what is to be recorded before it may be sent."""
         table, now = self._table(), self._clock()
         if table is not self._aimed_at:
@@ -178,7 +190,7 @@ class Edge:
             return self._wrong_method(_SEEN), None
         if aim is None:
             return (not_found() if table is not EMPTY else self._no_catalogue(now)), None
-        return answer_click(hit, code, aim, now, self._mint.two(now), self._agent_flag, self._limits.verdict)
+        return answer_click(hit, code, aim, now, self._mint.two(now), self._agent_flag, self._limits.verdict, kind)
 
     def _take_aim(self, hit: Hit) -> tuple[str, Aim | None]:
         """The code of a hit, and what link and query mean together: remembered while the catalogue stays as it is."""
@@ -203,6 +215,18 @@ class Edge:
             return pixel(400, more=[("x-fairshare-error", "missing_field")]), None
         return answer_impression(hit, code, table.links.get(code), now, self._mint.two(now), self._agent_flag)
 
+    def _landing(self, hit: Hit) -> tuple[Answer, Touch | None]:
+        table, now = self._table(), self._clock()
+        if hit.method not in _SEEN:
+            return self._wrong_method(_SEEN), None
+        if table is EMPTY:
+            return self._no_catalogue(now), None
+        try:
+            tenant = self._tenant(hit.first("tenant"))
+        except BadInput as fault:
+            return self._bad_pixel(fault), None
+        return answer_landing(hit, tenant, now, self._mint.two(now), self._agent_flag)
+
     def count_bad(self, code: str) -> None:
         """Count what a server refused before it became a hit."""
         self._counters.bad_requests[code] += 1
@@ -219,10 +243,48 @@ class Edge:
         try:
             tenant = self._tenant_of_token(_bearer(hit) or hit.first("token"))
             content = await self._body(hit, body)
-            recorded = await self._record(read(_parse(content), self._arrival(tenant)))
+            conversion = await self._divided(read(_parse(content), self._arrival(tenant)))
+            recorded = await self._record(conversion)
         except (Refused, Conflict, Unavailable, BadInput) as fault:
             return self._refuse(fault)
-        return json_answer(200, confirm(recorded.event, self._rules.portal))
+        return json_answer(200, confirm(recorded.events, self._rules.portal))
+
+    async def _divided(self, whole: Conversion) -> Conversion:
+        """A basket with its parts, once. A repeat is not divided again: who may sell there may have changed meanwhile."""
+        event, table = whole.event, self._catalogue()
+        if not isinstance(event, Order | Refund) or not (whole.sellers or (isinstance(event, Refund) and table.coalition_records)):
+            return whole
+        if await self._recorder.find(event.tenant_id, whole.kind, whole.external_id):
+            return whole
+        if isinstance(event, Order):
+            return split_order(whole, table, self._mint)
+        orders = await self._recorder.find(event.tenant_id, "order", event.order_id)
+        # Who is a marketplace no more still takes back what it sold for others.
+        was_divided = any(order.tenant_id != event.tenant_id for order in orders)
+        if not (whole.sellers or was_divided or is_marketplace(table, event.tenant_id)):
+            return whole
+        return split_refund(whole, orders, table, self._mint)
+
+    async def _touches(self, hit: Hit, body: Body) -> Answer:
+        """One touch, answered as a conversion is, or a list of them, each with a result of its own."""
+        try:
+            tenant = self._tenant_of_token(_bearer(hit) or hit.first("token"))
+            content = _parse(await self._body(hit, body))
+            touches = read_touches(content, self._arrival(tenant), self._catalogue(), self._mint)
+            self._require_room(f"{tenant.tenant_id} touches", touches[0].event.received_at)
+            results = await self._recorder.record_all(touches)
+        except (Refused, Unavailable, BadInput) as fault:
+            return self._refuse(fault)
+        for result in results:
+            self._count(result)
+        if isinstance(content, list):
+            return json_answer(200, {"results": [self._result(result) for result in results]})
+        return self._refuse(results[0]) if isinstance(results[0], Conflict) else json_answer(200, self._result(results[0]))
+
+    def _result(self, result: Recorded | Conflict) -> dict[str, Any]:
+        if isinstance(result, Conflict):
+            return {"error": {"code": "conflict", "message": str(result), "field": "touch_id"}}
+        return confirm(result.events, self._rules.portal)
 
     async def _postback(self, hit: Hit, body: Body, read: Callable[..., Conversion]) -> Answer:
         try:
@@ -236,7 +298,7 @@ class Edge:
             recorded = await self._record(read(pairs, tenant, arrival))
         except (Refused, Conflict, Unavailable, BadInput) as fault:
             return self._refuse(fault)
-        return json_answer(200, confirm(recorded.event, self._rules.portal))
+        return json_answer(200, confirm(recorded.events, self._rules.portal))
 
     async def _pixel(self, hit: Hit, read: Callable[..., Conversion]) -> Answer:
         """The picture in every case; what went wrong is in the status and a header, where a person with tools sees it.
@@ -253,35 +315,46 @@ class Edge:
                 visitor_id=visitor_id,
                 ip=hit.address if seen else "",
                 user_agent=hit.user_agent if seen else "",
+                consent=consent,
             )
             await self._record(read(hit.pairs, tenant, arrival))
         except Conflict:
             self._counters.totals.duplicates += 1
         except (Refused, Unavailable, BadInput) as fault:
-            refused = self._refuse(fault)
-            code = _code_of(fault)
-            more = [("x-fairshare-error", code), *((name, text) for name, text in refused.headers if name == "retry-after")]
-            return pixel(refused.status, more=more)
+            return self._bad_pixel(fault)
         return pixel()
+
+    def _bad_pixel(self, fault: Exception) -> Answer:
+        refused = self._refuse(fault)
+        more = [("x-fairshare-error", _code_of(fault)), *((name, text) for name, text in refused.headers if name == "retry-after")]
+        return pixel(refused.status, more=more)
 
     async def _record(self, conversion: Conversion) -> Recorded:
         event = conversion.event
         # Pixels need no key: strangers must not use up what the merchant's own server may send.
         sender = f"{event.tenant_id} pixel" if getattr(event, "source", "") == "pixel" else event.tenant_id
-        if wait_s := self._limits.allow_conversion(sender, event.received_at):
-            raise TooMany(f"this tenant has sent all the conversions that a minute may bring; the next may come in {wait_s} s", wait_s)
+        self._require_room(sender, event.received_at)
         recorded = await self._recorder.record(conversion)
+        self._count(recorded)
+        return recorded
+
+    def _require_room(self, sender: str, now: Instant) -> None:
+        if wait_s := self._limits.allow_conversion(sender, now):
+            raise TooMany(f"this tenant has sent all the conversions that a minute may bring; the next may come in {wait_s} s", wait_s)
+
+    def _count(self, recorded: Recorded | Conflict) -> None:
         totals = self._counters.totals
+        if isinstance(recorded, Conflict):
+            return
         if recorded.is_repeat:
             totals.duplicates += 1
         else:
-            totals.received += 1
-            totals.recorded += 1
-        return recorded
+            totals.received += len(recorded.events)
+            totals.recorded += len(recorded.events)
 
     def _arrival(self, tenant: TenantEntry) -> Arrival:
         now = self._clock()
-        return Arrival(tenant.tenant_id, tenant.key, self._mint(now), now, self._rules.tolerance_ms)
+        return Arrival(tenant.tenant_id, tenant.key, self._mint(now), now, self._rules.tolerance_ms, shares=tenant.shares)
 
     def _tenant_of_token(self, token: str) -> TenantEntry:
         table = self._catalogue()
@@ -347,7 +420,7 @@ class Edge:
             return error(401, code, str(fault), "token", [("www-authenticate", "Bearer")])
         faults = fault.faults if isinstance(fault, Refused) else [fault] if isinstance(fault, BadInput) else []
         whole_body = code == "too_large" and not faults[0].field
-        return refusal(404 if code == "unknown_tenant" else 413 if whole_body else 400, faults)
+        return refusal(413 if whole_body else _STATUSES.get(code, 400), faults)
 
     def _bad(self, status: int, code: str, message: str) -> Answer:
         self._counters.bad_requests[code] += 1

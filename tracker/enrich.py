@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from core.clock import Instant
-from core.events import Consent, Event, Lead, Line, Order, Refund, RefundLine, Touch
+from core.events import Claim, Consent, Event, Lead, Line, Order, Refund, RefundLine, Touch
 from core.ids import is_event_id
 from tracker.device import device_of
 from tracker.traffic import WITHHELD, classify
@@ -26,6 +26,8 @@ LARGEST_RECORD_BYTES = 1024 * 1024
 """Four times what a tracker accepts as one request. Whatever is larger is no event of ours, and is not even looked into."""
 
 DETAIL_CHARS = 500
+
+_REPORTED = ("api", "import")
 
 _INT64 = 1 << 63
 _UINT32 = 1 << 32
@@ -43,8 +45,13 @@ class _Line(Line, frozen=True, forbid_unknown_fields=True, gc=False):
     pass
 
 
+class _Claim(Claim, frozen=True, forbid_unknown_fields=True, gc=False):
+    pass
+
+
 class _Order(Order, frozen=True, tag_field="event", tag="order", forbid_unknown_fields=True, kw_only=True, gc=False):
     lines: tuple[_Line, ...]
+    claims: tuple[_Claim, ...] = ()
 
 
 class _RefundLine(RefundLine, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -55,6 +62,7 @@ class _Refund(Refund, frozen=True, tag_field="event", tag="refund", forbid_unkno
     lines: tuple[_RefundLine, ...] = ()
 
 
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Touch | _Lead | _Order | _Refund).decode
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -69,7 +77,9 @@ class Unusable(msgspec.Struct, frozen=True):
     detail: str
 
 
-class TouchRow(msgspec.Struct, frozen=True, gc=False):
+class TouchRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The last columns are seldom given, and then left out: the store fills in the same."""
+
     tenant_id: str
     touch_id: str
     kind: str
@@ -95,6 +105,10 @@ class TouchRow(msgspec.Struct, frozen=True, gc=False):
     referrer: str
     consent: str
     flags: tuple[str, ...]
+    origin: str = ""
+    medium: str = ""
+    customer_keys: tuple[str, ...] = ()
+    source: str = ""
 
 
 class LeadRow(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +155,12 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False):
     occurred_at: float
     received_at: float
     stored_at: float
+    consent: str
+    attributes: dict[str, str]
+    affiliate_id: str
+    claims: str
+    marketplace_id: str
+    basket_id: str
 
 
 class RefundRow(msgspec.Struct, frozen=True, gc=False):
@@ -222,7 +242,8 @@ def read_event(payload: bytes) -> Event | Unusable:
 def rows(event: Event, stored_at: Instant, country_of: CountryOf) -> tuple[Placed, ...]:
     """All rows of one event. The first is the event itself; identity links follow."""
     if isinstance(event, Touch):
-        return (Placed("touches", event.occurred_at, touch_row(event, stored_at, country_of)),)
+        links = _links(event, stored_at) if event.customer_keys else ()
+        return Placed("touches", event.occurred_at, touch_row(event, stored_at, country_of)), *links
     if isinstance(event, Order):
         return Placed("orders", event.occurred_at, _order_row(event, stored_at / 1000, country_of)), *_links(event, stored_at)
     if isinstance(event, Lead):
@@ -231,11 +252,15 @@ def rows(event: Event, stored_at: Instant, country_of: CountryOf) -> tuple[Place
     return (Placed("refunds", event.occurred_at, _refund_row(event, stored_at / 1000)),)
 
 
-def identity_keys(event: Lead | Order) -> tuple[str, ...]:
-    """Every key that the event shows to be one person, each once: ``v:`` visitor, ``c:`` click, then the customer's own."""
+def identity_keys(event: Touch | Lead | Order) -> tuple[str, ...]:
+    """Every key that the event shows to be one person, each once: ``v:`` visitor, ``c:`` click, then the customer's own.
+
+    A touch is its own click: whoever has it is the person who has its customer keys.
+    """
+    click_id = event.event_id if isinstance(event, Touch) else event.click_id
     keys = (
         f"v:{event.visitor_id}" if event.visitor_id else "",
-        f"c:{event.click_id}" if is_event_id(event.click_id) else "",  # "{clickid}", left unexpanded, would join strangers
+        f"c:{click_id}" if is_event_id(click_id) else "",  # "{clickid}", left unexpanded, would join strangers
         *event.customer_keys,
     )
     return tuple(dict.fromkeys(key for key in keys if key))
@@ -243,7 +268,9 @@ def identity_keys(event: Lead | Order) -> tuple[str, ...]:
 
 def touch_row(event: Touch, stored_at: Instant, country_of: CountryOf) -> TouchRow:
     """The one row of a touch."""
-    traffic_class, reason, lists, device, os, browser = _seen(event.flags, event.user_agent, not event.tenant_id, event.consent)
+    traffic_class, reason, lists, device, os, browser = _seen(
+        event.flags, event.user_agent, not event.tenant_id, event.consent, event.source
+    )
     return TouchRow(
         event.tenant_id,
         event.event_id,
@@ -270,13 +297,18 @@ def touch_row(event: Touch, stored_at: Instant, country_of: CountryOf) -> TouchR
         event.referrer,
         event.consent,
         event.flags,
+        event.origin,
+        event.medium,
+        event.customer_keys,
+        event.source,
     )
 
 
 @lru_cache(65_536)
-def _seen(flags: tuple[str, ...], user_agent: str, orphan: bool, consent: Consent) -> tuple[str, str, str, str, str, str]:
+def _seen(flags: tuple[str, ...], user_agent: str, orphan: bool, consent: Consent, source: str) -> tuple[str, str, str, str, str, str]:
     """Class, reason, list version, device, os, browser: what depends on these alone."""
-    withheld = (WITHHELD,) if consent == "denied" and not user_agent else ()
+    # What a merchant reports (a call, a scan at the till) came with no browser.
+    withheld = (WITHHELD,) if not user_agent and (consent == "denied" or source in _REPORTED) else ()
     verdict = classify((*flags, *(("orphan",) if orphan else ()), *withheld), user_agent)
     device = device_of(user_agent)
     return verdict.traffic_class, verdict.reason, verdict.list_version, device.kind, device.os, device.browser
@@ -330,6 +362,12 @@ def _order_row(event: Order, stored_at: float, country_of: CountryOf) -> OrderRo
         occurred_at=event.occurred_at / 1000,
         received_at=event.received_at / 1000,
         stored_at=stored_at,
+        consent=event.consent,
+        attributes=dict(event.attributes),
+        affiliate_id=event.affiliate_id,
+        claims=_encode(event.claims).decode() if event.claims else "",
+        marketplace_id=event.marketplace_id,
+        basket_id=event.basket_id,
     )
 
 
@@ -351,7 +389,7 @@ def _refund_row(event: Refund, stored_at: float) -> RefundRow:
     )
 
 
-def _links(event: Lead | Order, stored_at: Instant) -> Iterator[Placed]:
+def _links(event: Touch | Lead | Order, stored_at: Instant) -> Iterator[Placed]:
     """A star from the first key to each other, both ways: as connected as all pairs, and linear in the keys."""
     first, *others = identity_keys(event) or ("",)
     for other in others:

@@ -115,6 +115,12 @@ class Fields:
         """A list of at most ``most`` objects."""
         return [Fields(value, self.faults, f"{self.name_of(name)}[{index}]") for index, value in enumerate(self._list(name, most))]
 
+    def one_or_more(self, name: str, most: int) -> list["Fields"]:
+        """A list of at most ``most`` objects, or one object without a list around it."""
+        if isinstance(self._rest.get(name), Mapping):
+            return [self.nested(name)]
+        return self.objects(name, most)
+
     def texts(self, name: str, most: int, chars: int) -> list[str]:
         """A list of at most ``most`` texts, empty ones left out."""
         found = []
@@ -126,6 +132,10 @@ class Fields:
     def nested(self, name: str) -> "Fields":
         """An object inside this one, empty where it is not given."""
         return Fields(self._rest.pop(name, {}), self.faults, self.name_of(name))
+
+    def names(self) -> list[str]:
+        """The fields that are there and not yet taken."""
+        return list(self._rest)
 
     def end(self) -> None:
         """Refuse what is left: a misspelt field would otherwise be lost without a word."""

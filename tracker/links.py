@@ -11,10 +11,10 @@ from zlib import crc32
 
 import msgspec
 
-from core.catalogue import Programme, Tenant
+from core.catalogue import Coalition, CoalitionMember, Programme, Tenant
 from core.clock import Instant
 from core.events import Channel
-from core.identity import tenant_key
+from core.identity import coalition_key, tenant_key
 from tracker.destination import read_destination, read_host
 
 SHELVES = 512
@@ -46,6 +46,17 @@ def programme_key(tenant_id: str, programme_id: str) -> str:
     return f"programme {tenant_id} {programme_id}"
 
 
+class Share(msgspec.Struct, frozen=True):
+    """A merchant's part in a coalition. ``key`` hashes identifiers alike for all members (:func:`core.identity.coalition_key`)."""
+
+    coalition_id: str
+    key: bytes
+    terms: tuple[CoalitionMember, ...]
+
+    def active_at(self, at: Instant) -> bool:
+        return any(term.active_at(at) for term in self.terms)
+
+
 class TenantEntry(msgspec.Struct, frozen=True):
     """A merchant. ``key`` hashes its customers' identifiers (:func:`core.identity.tenant_key`)."""
 
@@ -53,6 +64,7 @@ class TenantEntry(msgspec.Struct, frozen=True):
     currency: str
     click_parameter: str
     key: bytes
+    shares: tuple[Share, ...] = ()
 
 
 class ProgrammeEntry(msgspec.Struct, frozen=True):
@@ -204,8 +216,8 @@ class Links:
 class LinkTable(msgspec.Struct, frozen=True):
     """One version of the catalogue, complete: it is replaced, never changed. ``keys``: SHA-256 (hex) to tenant id.
 
-    ``changed_at`` and ``what`` tell the change that made the version (:class:`store.links.Mark`). ``tenant_records`` and
-    ``programme_records`` are what the entries were made of.
+    ``changed_at`` and ``what`` tell the change that made the version (:class:`store.links.Mark`). ``tenant_records``,
+    ``programme_records`` and ``coalition_records`` are what the entries were made of.
     """
 
     version: int
@@ -217,6 +229,7 @@ class LinkTable(msgspec.Struct, frozen=True):
     what: str = ""
     tenant_records: tuple[Tenant, ...] = ()
     programme_records: tuple[Programme, ...] = ()
+    coalition_records: tuple[Coalition, ...] = ()
 
 
 EMPTY = LinkTable(version=-1, links=Links({}), programmes={}, tenants={}, keys={})
@@ -234,21 +247,23 @@ def build_table(
     pause: Pause = lambda: None,
     changed_at: Instant = 0,
     what: str = "",
+    coalitions: Iterable[Coalition] = (),
 ) -> LinkTable:
     """A table of the books' rows: ``links`` are all of them, or, with the table ``before``, those that changed since.
 
     A link whose programme was added after the programmes were read is left out: ``version`` was read before both, so the
     next look at it brings the link.
     """
-    tenant_records, programme_records = tuple(tenants), tuple(programmes)
-    by_tenant = {tenant.tenant_id: _tenant_entry(tenant, secret) for tenant in tenant_records}
+    tenant_records, programme_records, coalition_records = tuple(tenants), tuple(programmes), tuple(coalitions)
+    by_tenant = {tenant.tenant_id: _tenant_entry(tenant, coalition_records, secret) for tenant in tenant_records}
     by_programme: Programmes = {}
     for programme in programme_records:
         if programme.tenant_id in by_tenant:
             entry = _programme_entry(programme, by_tenant[programme.tenant_id])
             by_programme[programme.tenant_id, programme.programme_id] = entry
     found = before.links.changed(by_programme, links, pause)
-    return LinkTable(version, found, by_programme, by_tenant, keys, changed_at, what, tenant_records, programme_records)
+    records = (tenant_records, programme_records, coalition_records)
+    return LinkTable(version, found, by_programme, by_tenant, keys, changed_at, what, *records)
 
 
 def _without(bucket: bytes, code: bytes) -> bytes:
@@ -265,8 +280,14 @@ def _field(url: str) -> str:
     return "" if "\t" in url or "\n" in url else url
 
 
-def _tenant_entry(tenant: Tenant, secret: bytes) -> TenantEntry:
-    return TenantEntry(tenant.tenant_id, tenant.currency, tenant.click_parameter, tenant_key(secret, tenant.tenant_id))
+def _tenant_entry(tenant: Tenant, coalitions: tuple[Coalition, ...], secret: bytes) -> TenantEntry:
+    shares = (
+        Share(coalition.coalition_id, coalition_key(secret, coalition.coalition_id), terms)
+        for coalition in sorted(coalitions, key=lambda one: one.coalition_id)
+        if (terms := tuple(member for member in coalition.members if member.tenant_id == tenant.tenant_id))
+    )
+    key = tenant_key(secret, tenant.tenant_id)
+    return TenantEntry(tenant.tenant_id, tenant.currency, tenant.click_parameter, key, tuple(shares))
 
 
 def _programme_entry(programme: Programme, tenant: TenantEntry) -> ProgrammeEntry:

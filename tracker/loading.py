@@ -199,7 +199,7 @@ def enrich_range(found: Range, stored_at: Instant, received_at: Instant, country
             put(table, at, position, row)
             continue
         received_at = max(received_at, event.received_at)
-        if isinstance(event, Touch):  # nearly all of them: no tuple of one for each
+        if isinstance(event, Touch) and not event.customer_keys:  # nearly all of them: no tuple of one for each
             put("touches", event.occurred_at, position, touch_row(event, stored_at, country_of))
             continue
         for table, at, row in rows(event, stored_at, country_of):
@@ -267,6 +267,7 @@ class Glimpse(msgspec.Struct, frozen=True):
     event_id: str = ""
     tenant_id: str = ""
     received_at: Instant = 0
+    source: str = ""
 
 
 _decode_glimpse = msgspec.json.Decoder(Glimpse).decode

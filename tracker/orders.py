@@ -5,30 +5,34 @@ of its lines' nets, minus the order's discount, plus shipping and tax; the disco
 """
 
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from core.errors import BadInput
-from core.events import Channel, CustomerStatus, Lead, Line, Order, Refund, RefundLine
+from core.events import Lead, Line, Order, Refund, RefundLine
 from core.money import LIMIT_MINOR, allocate, exponent, format_amount
+from tracker.claims import read_claims
 from tracker.conversion import (
     EXTERNAL_ID_CHARS,
     Arrival,
     Conversion,
     Refused,
+    read_affiliate_id,
     read_channel,
     read_click_id,
-    read_customer,
+    read_consent,
     read_times,
     read_visitor_id,
     seal,
 )
+from tracker.customer import keys_of, read_attributes, read_customer
 from tracker.fields import Fields
 
 LINES = 500
 COUPONS = 20
 STORE_CHARS = 64
+SELLER_CHARS = 64
 QUANTITY = 1_000_000
 
 
@@ -43,11 +47,14 @@ def read_order(content: Any, arrival: Arrival) -> Conversion:
     order_id = fields.text("order_id", EXTERNAL_ID_CHARS, required=True)
     occurred_at, said_at = read_times(fields, arrival)
     currency = _currency(fields)
-    customer_keys, status = read_customer(fields.nested("customer"), arrival.key)
+    consent, said_consent = read_consent(fields, arrival)
+    customer = read_customer(fields.nested("customer"), has_attributes=True)
+    attributes = read_attributes(fields, customer)
     channel, store = read_channel(fields), fields.text("store", STORE_CHARS)
-    click_id, visitor_id = read_click_id(fields), read_visitor_id(fields, arrival)
+    click_id, visitor_id = read_click_id(fields), read_visitor_id(fields, arrival, consent)
+    affiliate_id, claims = read_affiliate_id(fields), read_claims(fields)
     coupons = tuple(dict.fromkeys(code.upper() for code in fields.texts("coupons", COUPONS, 64)))
-    lines = _lines(fields, currency)
+    lines, sellers = _lines(fields, currency, arrival.tenant_id)
     lines = _discounted(fields, lines, fields.amount("discount", currency) or 0, currency)
     shipping, tax = fields.amount("shipping", currency) or 0, fields.amount("tax", currency) or 0
     total = _total(fields, lines, shipping + tax, currency)
@@ -63,12 +70,12 @@ def read_order(content: Any, arrival: Arrival) -> Conversion:
         occurred_at=occurred_at,
         received_at=arrival.received_at,
         lines=tuple(lines),
-        channel=cast(Channel, channel),
+        channel=channel,
         store_id=store,
         click_id=click_id,
         visitor_id=visitor_id,
-        customer_keys=customer_keys,
-        customer_status=cast(CustomerStatus, status),
+        customer_keys=keys_of(customer.identifiers, arrival.key, arrival.shares, occurred_at, consent),
+        customer_status=customer.status,
         coupons=coupons,
         shipping_minor=shipping,
         tax_minor=tax,
@@ -77,8 +84,13 @@ def read_order(content: Any, arrival: Arrival) -> Conversion:
         source=arrival.source,
         ip=arrival.ip,
         user_agent=arrival.user_agent,
+        consent=consent,
+        attributes=attributes,
+        affiliate_id=affiliate_id,
+        claims=claims,
     )
-    return seal(order, said_at)
+    sealed = seal(order, said_at, said_consent, sellers)
+    return msgspec.structs.replace(sealed, identifiers=customer.identifiers) if sealed.sellers else sealed
 
 
 def read_refund(content: Any, arrival: Arrival) -> Conversion:
@@ -96,7 +108,7 @@ def read_refund(content: Any, arrival: Arrival) -> Conversion:
     if fields.has("net") and fields.has("lines"):
         fields.fault("malformed", "net", "a refund has lines or a net, not both")
     by_line = fields.has("lines")
-    lines = _refund_lines(fields, currency)
+    lines, sellers = _refund_lines(fields, currency)
     if by_line and not lines and not faults:
         fields.fault("missing_field", "lines", "lines is empty; leave it out to take back everything that is left")
     net = _above_zero(fields, "net", fields.amount("net", currency))
@@ -117,7 +129,7 @@ def read_refund(content: Any, arrival: Arrival) -> Conversion:
         reason=reason,
         source=arrival.source,
     )
-    return seal(refund, said_at)
+    return seal(refund, said_at, sellers=sellers)
 
 
 def read_lead(content: Any, arrival: Arrival) -> Conversion:
@@ -131,9 +143,10 @@ def read_lead(content: Any, arrival: Arrival) -> Conversion:
     lead_id = fields.text("lead_id", EXTERNAL_ID_CHARS, required=True)
     name = fields.text("name") or "lead"
     occurred_at, said_at = read_times(fields, arrival)
-    customer_keys, _ = read_customer(fields.nested("customer"), arrival.key)
+    consent, _ = read_consent(fields, arrival)
+    customer = read_customer(fields.nested("customer"))
     channel = read_channel(fields)
-    click_id, visitor_id = read_click_id(fields), read_visitor_id(fields, arrival)
+    click_id, visitor_id = read_click_id(fields), read_visitor_id(fields, arrival, consent)
     fields.end()
     if faults:
         raise Refused(faults)
@@ -146,8 +159,8 @@ def read_lead(content: Any, arrival: Arrival) -> Conversion:
         received_at=arrival.received_at,
         click_id=click_id,
         visitor_id=visitor_id,
-        customer_keys=customer_keys,
-        channel=cast(Channel, channel),
+        customer_keys=keys_of(customer.identifiers, arrival.key, arrival.shares, occurred_at, consent),
+        channel=channel,
         source=arrival.source,
         ip=arrival.ip,
         user_agent=arrival.user_agent,
@@ -168,16 +181,18 @@ def _currency(fields: Fields) -> str:
     return currency
 
 
-def _lines(fields: Fields, currency: str) -> list[Line]:
+def _lines(fields: Fields, currency: str, sender: str) -> tuple[list[Line], tuple[str, ...]]:
+    """The lines, and whose each of them is: empty for the sender's own."""
     if not fields.has("lines"):
         fields.fault("missing_field", "lines", "lines is missing; an order has at least one")
-        return []
+        return [], ()
     found = fields.objects("lines", LINES)
+    sellers = [line.text("seller", SELLER_CHARS) for line in found]
     lines = [_line(line, index, currency) for index, line in enumerate(found)]
     if not lines and not any(fault.field == "lines" for fault in fields.faults):
         fields.fault("missing_field", "lines", "lines is empty; an order has at least one")
     _refuse_twins(fields, [line.line_id for line in lines])
-    return lines
+    return lines, tuple("" if seller == sender else seller for seller in sellers)
 
 
 def _line(fields: Fields, index: int, currency: str) -> Line:
@@ -226,15 +241,17 @@ def _total(fields: Fields, lines: list[Line], more: int, currency: str) -> int:
     return total
 
 
-def _refund_lines(fields: Fields, currency: str) -> list[RefundLine]:
-    lines = []
+def _refund_lines(fields: Fields, currency: str) -> tuple[list[RefundLine], tuple[str, ...]]:
+    """The lines, and whose each of them is, as it was said."""
+    lines, sellers = [], []
     for line in fields.objects("lines", LINES):
+        sellers.append(line.text("seller", SELLER_CHARS))
         line_id = line.text("line_id", EXTERNAL_ID_CHARS, required=True)
         net = _above_zero(line, "net", line.amount("net", currency, required=True))
         line.end()
         lines.append(RefundLine(line_id, net or 0))
     _refuse_twins(fields, [line.line_id for line in lines])
-    return lines
+    return lines, tuple(sellers)
 
 
 def _above_zero(fields: Fields, name: str, minor: int | None) -> int | None:

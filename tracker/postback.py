@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import BadInput
 from tracker.conversion import Arrival, Conversion, Refused
+from tracker.customer import ATTRIBUTES
 from tracker.hit import Pair
 from tracker.links import TenantEntry
 from tracker.orders import read_lead, read_order
@@ -23,6 +24,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "name": ("event", "event_name", "et", "event_type"),
     "occurred_at": ("event_time",),
     "store": ("store_id",),
+    "consent": ("cons",),
     "customer_id": ("user_id",),
 }
 """Our name of a parameter, and the names that other systems' templates use for it. The tenant's click parameter is one too."""
@@ -34,10 +36,14 @@ _CUSTOMER = {
     "phone": "phone",
     "phone_sha256": "phone_sha256",
     "loyalty_id": "loyalty_id",
+    "device": "device",
+    "card_token": "card_token",
     "customer_status": "status",
 }
 _SALE_NAMES = {"lines[0].net": "amount", "lines[0].unit_price": "amount", "lines": "amount", "coupons": "coupon"}
 _TRUE = ("1", "true", "yes")
+_CONSENT = {"1": "granted", "granted": "granted", "0": "denied", "denied": "denied"}
+"""Other words are taken for unknown, as a link's are: consent strings of other systems stand under the same name."""
 
 
 def read_sale(pairs: tuple[Pair, ...], tenant: TenantEntry, arrival: Arrival) -> Conversion:
@@ -53,8 +59,9 @@ def read_sale(pairs: tuple[Pair, ...], tenant: TenantEntry, arrival: Arrival) ->
     content["lines"] = [{"line_id": "1", "net": given.get("amount")}]
     if given.get("coupon"):
         content["coupons"] = given["coupon"].split(",")
-    if given.get("store"):
-        content["store"] = given["store"]
+    content |= {name: given[name] for name in ("store", *ATTRIBUTES) if given.get(name)}
+    if arrival.source == "postback" and given.get("affiliate_id"):  # anyone can load a pixel
+        content["affiliate_id"] = given["affiliate_id"]
     if given.get("test", "").lower() in _TRUE:
         content["test"] = True
     try:
@@ -102,6 +109,8 @@ def parameters(pairs: tuple[Pair, ...], tenant: TenantEntry) -> dict[str, str]:
 
 def _common(given: Mapping[str, str]) -> dict[str, Any]:
     content: dict[str, Any] = {name: given[name] for name in ("click_id", "visitor_id", "occurred_at", "channel") if given.get(name)}
+    if consent := _CONSENT.get(given.get("consent", "").lower()):
+        content["consent"] = consent
     customer = {field: given[name] for name, field in _CUSTOMER.items() if given.get(name)}
     if customer:
         content["customer"] = customer

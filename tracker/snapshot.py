@@ -5,7 +5,7 @@ only be what the head says, and one link that changes makes one new chunk. The h
 from the installation's secret, so that nothing but a tracker of this installation can have written it: not another
 installation on the same Redis, not a half-written file, nobody with a mind to send visitors elsewhere.
 
-What is in it: link codes, destinations and caps; tenants and programmes; SHA-256 hashes of API keys (of 256 random bits, so
+What is in it: link codes, destinations and caps; tenants, programmes and coalitions; SHA-256 hashes of API keys (of 256 random bits, so
 that they tell nothing). What is not: the secret, tenants' hashing keys (each tracker derives them), anything about visitors.
 """
 
@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from core.catalogue import Programme, Tenant
+from core.catalogue import Coalition, Programme, Tenant
 from core.clock import Instant
 from tracker.links import BUCKETS, SHELVES, Links, LinkTable, build_table
 
-FORMAT = 1
+FORMAT = 2
 MAC_BYTES = 32
 HEAD_BYTES = 64 << 20
 """No head is larger: a quarter of a million programmes."""
@@ -35,6 +35,7 @@ class Head(msgspec.Struct, frozen=True):
     count: int
     tenants: tuple[Tenant, ...]
     programmes: tuple[Programme, ...]
+    coalitions: tuple[Coalition, ...]
     keys: dict[str, str]
     chunks: tuple[bytes, ...]
 
@@ -62,7 +63,7 @@ def unpack_shelf(chunk: bytes, digest: bytes) -> list[bytes] | None:
 
 def pack_head(table: LinkTable, chunks: Sequence[bytes], secret: bytes) -> bytes:
     """The head of a table whose shelves have these digests."""
-    records = (table.tenant_records, table.programme_records, table.keys)
+    records = (table.tenant_records, table.programme_records, table.coalition_records, table.keys)
     body = _write(Head(FORMAT, table.version, table.changed_at, table.what, len(table.links), *records, tuple(chunks)))
     return hmac.digest(_key(secret), body, "sha256") + body
 
@@ -81,7 +82,17 @@ def unpack_head(data: bytes, secret: bytes) -> Head | None:
 
 def table_of(head: Head, shelves: Sequence[list[bytes]], secret: bytes) -> LinkTable:
     """The table that was packed."""
-    bare = build_table(head.version, head.tenants, head.programmes, (), head.keys, secret, changed_at=head.changed_at, what=head.what)
+    bare = build_table(
+        head.version,
+        head.tenants,
+        head.programmes,
+        (),
+        head.keys,
+        secret,
+        changed_at=head.changed_at,
+        what=head.what,
+        coalitions=head.coalitions,
+    )
     return msgspec.structs.replace(bare, links=Links(bare.programmes, tuple(shelves), head.count))
 
 

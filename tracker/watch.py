@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from store.books import Books
-from store.links import Mark, all_key_hashes, all_programmes, all_tenants, is_marked, is_numbered, newest_mark, stream_links
+from store.links import Mark, all_coalitions, all_key_hashes, all_programmes, all_tenants, is_marked, is_numbered, newest_mark, stream_links
 from tracker.links import EMPTY, LinkTable, Pause, build_table
 
 LOOK_EVERY_S = 0.5
@@ -153,6 +153,7 @@ def read_table(books: Books, secret: bytes, before: LinkTable = EMPTY, pause: Pa
             pause=pause,
             changed_at=mark.changed_at,
             what=mark.what,
+            coalitions=all_coalitions(connection),
         )
 
 

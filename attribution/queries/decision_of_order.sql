@@ -6,7 +6,8 @@
 SELECT
     revision, programme_id, policy_version, result,
     `credits.affiliate_id`, `credits.touch_id`, `credits.numerator`, `credits.denominator`,
-    trace, inputs_hash, toUnixTimestamp64Milli(decided_at) AS decided_ms, count() OVER () AS revisions
+    trace, inputs_hash, toUnixTimestamp64Milli(decided_at) AS decided_ms, customer_status, segments, override,
+    count() OVER () AS revisions
 FROM (
     SELECT * FROM decisions
     WHERE tenant_id = {tenant_id:String} AND order_id = {order_id:String}

@@ -12,6 +12,12 @@ WITH recent AS (
     UNION ALL
     SELECT tenant_id, stored_at, sipHash64(key, other_key, event_id), 0
     FROM identity_links WHERE stored_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+    UNION ALL
+    SELECT tenant_id, stored_at, sipHash64(key, other_key, 'revoked'), 0
+    FROM identity_revocations WHERE stored_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+    UNION ALL
+    SELECT tenant_id, stored_at, sipHash64(digest, 'erased'), 0
+    FROM identity_erasures WHERE stored_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
 )
 SELECT
     tenant_id, intDiv(toUnixTimestamp64Milli(stored_at), 1000) AS second, countIf(touch = 1) AS touches, countIf(touch = 0) AS others,

@@ -256,11 +256,11 @@ def _policies(anchor: Instant) -> list[Policy]:
     since, changed = anchor - 120 * DAY, anchor - POLICY_CHANGED * DAY
     coupon, view = TouchWindow("coupon", 0), TouchWindow("impression", 24)
     return [
-        Policy(NORTH, "main", 1, since, "last_click", (TouchWindow("click", 30 * 24), coupon, view)),
-        Policy(NORTH, "main", 2, changed, "last_click", (coupon, TouchWindow("click", 14 * 24), view)),
-        Policy(PAGES, "books", 1, since, "last_click", (coupon, TouchWindow("click", 45 * 24))),
-        Policy(BAZAAR, "linen", 1, since, "last_click", (coupon, TouchWindow("click", 7 * 24))),
-        Policy(BAZAAR, "kiln", 1, since, "last_click", (coupon, TouchWindow("click", 30 * 24), view)),
+        Policy(NORTH, "main", 1, since, "last", (TouchWindow("click", 30 * 24), coupon, view)),
+        Policy(NORTH, "main", 2, changed, "last", (coupon, TouchWindow("click", 14 * 24), view)),
+        Policy(PAGES, "books", 1, since, "last", (coupon, TouchWindow("click", 45 * 24))),
+        Policy(BAZAAR, "linen", 1, since, "last", (coupon, TouchWindow("click", 7 * 24))),
+        Policy(BAZAAR, "kiln", 1, since, "last", (coupon, TouchWindow("click", 30 * 24), view)),
     ]
 
 

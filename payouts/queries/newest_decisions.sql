@@ -5,7 +5,8 @@
 -- params: tenant_id, order_ids
 SELECT
     order_id, revision, programme_id, policy_version, result,
-    credits.affiliate_id, credits.touch_id, credits.numerator, credits.denominator, inputs_hash
+    credits.affiliate_id, credits.touch_id, credits.numerator, credits.denominator, inputs_hash,
+    customer_status, segments
 FROM decisions
 WHERE tenant_id = {tenant_id:String} AND order_id IN {order_ids:Array(String)}
 ORDER BY order_id, revision DESC, decided_at DESC, inputs_hash

@@ -1,6 +1,6 @@
 -- affiliate_conversions: orders that an affiliate had a part in: credited to it, or with one of its touches among the candidates.
 -- scope:  installation, because an affiliate works for several tenants: bound to its id and to the tenants it joined
--- grain:  one row per order whose decision in force names the affiliate; own_steps are its lines of the trace, as JSON
+-- grain:  one row per order whose decision in force names the affiliate; own_steps are its lines of the trace, as JSON arrays
 -- order:  newest first; tenant_id and order_id break ties
 -- params: tenant_ids, affiliate_id, from_ms (inclusive), to_ms (exclusive), part ('credited', 'missed', or '' for both),
 --         before_ms, before_tenant and before_id (only orders further down than this one; to_ms and '' begin at the top), most
@@ -28,7 +28,8 @@ FROM (
         arrayFilter((part, earner) -> earner = {affiliate_id:String}, argMax(credits.numerator, revision), argMax(credits.affiliate_id, revision)) AS numerators,
         arrayFilter((part, earner) -> earner = {affiliate_id:String}, argMax(credits.denominator, revision), argMax(credits.affiliate_id, revision)) AS denominators,
         arrayFilter(
-            step -> JSONExtractString(step, 'candidate', 'affiliate_id') = {affiliate_id:String},
+            -- a step is [[touch_id, class, programme_id, affiliate_id, …], verdict, figure]
+            step -> JSONExtractString(step, 1, 4) = {affiliate_id:String},
             JSONExtractArrayRaw(argMax(trace, revision))
         ) AS steps
     FROM decisions

@@ -3,8 +3,9 @@
 -- grain:  one row per (key, currency, numerator, denominator); an order's part in the row is that fraction of its amounts
 -- order:  by key, currency, numerator, denominator
 -- params: tenant_id, dimension, from_ms (inclusive), to_ms (exclusive),
---         programme_id, channel, store_id, affiliate_id, result, customer_status (each '' for all)
+--         programme_id, channel, store_id, affiliate_id, result, customer_status, segment (each '' for all)
 -- Amounts are sums of whole orders (of lines, by category): the fraction is applied outside, exactly. Test orders are left out.
+-- Customer and segments are what the decision took them for; the status as sent where it is not decided, or was before there were any.
 WITH
     placed AS (
         SELECT
@@ -33,7 +34,9 @@ WITH
             argMax(credits.affiliate_id, revision) AS earner_ids,
             argMax(credits.touch_id, revision) AS earner_touch_ids,
             argMax(credits.numerator, revision) AS numerators,
-            argMax(credits.denominator, revision) AS denominators
+            argMax(credits.denominator, revision) AS denominators,
+            argMax(customer_status, revision) AS last_status,
+            argMax(segments, revision) AS last_segments
         FROM decisions
         WHERE tenant_id = {tenant_id:String}
           AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
@@ -69,7 +72,8 @@ WITH
         SELECT
             *,
             arraySum(line_nets) AS order_net_minor,
-            if(is_all_returned, order_net_minor, least(order_net_minor, refunded_minor)) AS order_refunded_minor
+            if(is_all_returned, order_net_minor, least(order_net_minor, refunded_minor)) AS order_refunded_minor,
+            if(last_status = '', placed_status, last_status) AS order_status
         FROM placed
         LEFT JOIN decided ON decided_id = placed_id
         LEFT JOIN returned ON returned_id = placed_id
@@ -80,7 +84,8 @@ WITH
           AND ({store_id:String} = '' OR placed_store_id = {store_id:String})
           AND ({affiliate_id:String} = '' OR has(earner_ids, {affiliate_id:String}))
           AND ({result:String} = '' OR if(last_result = '', 'pending', last_result) = {result:String})
-          AND ({customer_status:String} = '' OR placed_status = {customer_status:String})
+          AND ({customer_status:String} = '' OR order_status = {customer_status:String})
+          AND ({segment:String} = '' OR has(last_segments, {segment:String}))
     ),
     parts AS (
         SELECT
@@ -107,7 +112,8 @@ WITH
                             {dimension:String} = 'country', placed_country,
                             {dimension:String} = 'device', if(empty(earner_ids), '', if(touch_device = '', 'unknown', touch_device)),
                             {dimension:String} = 'coupon', arrayStringConcat(arraySort(arrayDistinct(placed_coupons)), ' + '),
-                            {dimension:String} = 'customer', placed_status,
+                            {dimension:String} = 'customer', order_status,
+                            {dimension:String} = 'segment', arrayStringConcat(arraySort(last_segments), ' + '),
                             {dimension:String} = 'result', if(last_result = '', 'pending', last_result),
                             ''
                         ),

@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete
 
-from core.catalogue import Affiliate, Coupon, Membership, Policy, Programme, Tenant
+from attribution.people import People
+from attribution.policy import Ruling, Terms, compiled, default_policy
+from attribution.touches import OrderRow
+from core.catalogue import Affiliate, Coalition, Coupon, Membership, Policy, Programme, Tenant
 from core.clock import DAY, Instant, parse_instant
 from core.credit import Candidate, Decision
 from core.events import Event, Lead, Line, Order, Touch, TouchKind
@@ -73,10 +76,29 @@ def candidate(touch_id: str, affiliate: str, at: Instant, touch_class: str = "cl
 # --- the catalogue ---------------------------------------------------------------------------------------------------
 
 
-def member(affiliate: str, tenant: str = "north", since: Instant = LONG_AGO, until: Instant | None = None) -> Membership:
+def member(
+    affiliate: str, tenant: str = "north", since: Instant = LONG_AGO, until: Instant | None = None, software: bool = False
+) -> Membership:
     """Approved at ``since``, suspended at ``until``."""
     status = "approved" if until is None else "suspended"
-    return Membership(tenant, "main", affiliate, status, applied_at=since, approved_at=since, suspended_at=until)
+    return Membership(tenant, "main", affiliate, status, applied_at=since, approved_at=since, suspended_at=until, software=software)
+
+
+def ruling(
+    policy: Policy | None = None,
+    members: Iterable[Membership] = (),
+    coupons: Iterable[Coupon] = (),
+    programme: Programme | None = None,
+    coalitions: tuple[Coalition, ...] = (),
+) -> Ruling:
+    """What north decides by, the default policy where none is given."""
+    terms = Terms(
+        "north",
+        memberships={"main": {one.affiliate_id: one for one in members}},
+        coupons={one.code: one for one in coupons},
+        coalitions=coalitions,
+    )
+    return compiled(terms, programme or Programme("north", "main", "", ""), policy or default_policy("north", "main"))
 
 
 def put_all(books: Books, *records: Tenant | Affiliate | Coupon | Policy | Membership | Programme) -> None:
@@ -137,6 +159,28 @@ def decided_fully(events: EventsStore, tenant: str | None = None) -> list[Sequen
 def revisions(events: EventsStore) -> dict[str, int]:
     """The revision in force of each order."""
     return {row[1]: row[6] for row in events.select(IN_FORCE)}
+
+
+def line_of(placed: Order, country: str = "") -> bytes:
+    """An order as the events store gives it in bulk."""
+    lines = placed.lines
+    row = OrderRow(
+        *(placed.order_id, placed.event_id, placed.visitor_id, placed.click_id, placed.customer_keys, placed.occurred_at),
+        *(placed.received_at, placed.currency, placed.channel, placed.store_id, placed.customer_status, placed.coupons),
+        *(placed.shipping_minor, placed.tax_minor, placed.total_minor, placed.test, placed.source, country, placed.consent),
+        *(tuple(name for name, _ in placed.attributes), tuple(text for _, text in placed.attributes), placed.affiliate_id),
+        *(msgspec.json.encode(placed.claims).decode() if placed.claims else "", placed.marketplace_id, placed.basket_id),
+        *(tuple(line.line_id for line in lines), tuple(line.net_minor for line in lines), tuple(line.sku for line in lines)),
+        *(tuple(line.name for line in lines), tuple(line.category for line in lines), tuple(line.quantity for line in lines)),
+    )
+    return msgspec.json.encode(row)
+
+
+def people(events: EventsStore, tenant: str = "north") -> People:
+    """Who is whom by what is stored now."""
+    known = People(events, tenant)
+    known.refresh()
+    return known
 
 
 def winner(decision: Decision) -> str | None:

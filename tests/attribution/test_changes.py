@@ -1,21 +1,50 @@
 """Which orders are looked at again: none too few, and nothing where nothing happened."""
 
-from attribution.changes import News, Seen, changed_orders, news_of, order_ids, stored_since
+import pytest
+
+from attribution.changes import Changed, News, Seen, changed_orders, missed_keys, news_of, order_ids, stored_since
+from attribution.history import carriers_of
 from attribution.identity import HUB_NEIGHBOURS
-from attribution.journey import Acquaintances
+from attribution.journey import Scene
+from attribution.policy import Terms
 from core.clock import DAY, HOUR
 from core.events import Event
+from store.books import Books
 from store.events import EventsStore
-from tests.attribution.builders import NOON, STORED, click, lead, order, store, view
+from tests.attribution.builders import NOON, STORED, click, lead, order, people, store, view
 
 LATER = STORED + HOUR
 LOOKBACK = 60 * DAY
 
 
+class Shop:
+    """Where these tests look."""
+
+    books: Books
+
+
+@pytest.fixture(autouse=True)
+def _books(sqlite_books: Books) -> None:
+    Shop.books = sqlite_books
+
+
+def changed_after(events: EventsStore, *new: Event, tenant: str = "north", cold: bool = False) -> Changed:
+    """What is looked at once ``new`` facts are stored, by a process that knew what was there before, or by a ``cold`` one."""
+    known = people(events, tenant)
+    store(events, new, at=LATER)
+    if cold:
+        known = people(events, tenant)
+        gained = missed_keys(events, known, LATER)
+    else:
+        gained = known.refresh()
+    return changed_orders(Scene(events, Shop.books, Terms(tenant), known), News(LATER, True, True), gained, LOOKBACK)
+
+
 def after(events: EventsStore, *new: Event, tenant: str = "north") -> set[str]:
     """The orders that are looked at once ``new`` facts are stored."""
-    store(events, new, at=LATER)
-    return changed_orders(events, News(LATER, True, True), LOOKBACK, Acquaintances(events, tenant, earlier_than=LATER))
+    changed = changed_after(events, *new, tenant=tenant)
+    assert not changed.periods
+    return set(changed.order_ids)
 
 
 def test_a_new_order_is_looked_at_and_its_neighbours_are_not(events: EventsStore) -> None:
@@ -86,15 +115,44 @@ def test_a_link_that_was_known_before_brings_back_nothing(events: EventsStore) -
 
 
 def test_the_link_that_makes_a_key_a_hub_brings_back_the_orders_it_cuts_off(events: EventsStore) -> None:
-    crowd = [lead(f"L-{number}", NOON - DAY, visitor_id="kiosk", customer_keys=(f"em:{number}",)) for number in range(HUB_NEIGHBOURS)]
+    crowd = [lead(f"L-{one}", NOON - DAY, visitor_id="kiosk", customer_keys=(f"em:{one}",)) for one in range(1, HUB_NEIGHBOURS + 1)]
     store(events, [*crowd, order("O-1", customer_keys=("em:7",))])
 
     assert after(events, lead("L-x", NOON, visitor_id="kiosk", customer_keys=("em:x",))) == {"O-1"}
-    store(events, [order("O-2", customer_keys=("em:8",))], at=LATER)
-    even_later = LATER + HOUR
-    store(events, [lead("L-y", NOON, visitor_id="kiosk", customer_keys=("em:y",))], at=even_later)
-    news = News(even_later, True, True)
-    assert changed_orders(events, news, LOOKBACK, Acquaintances(events, "north", earlier_than=even_later)) == set()
+
+
+def test_a_new_order_brings_back_the_later_ones_of_its_person(events: EventsStore) -> None:
+    orders = [order(name, NOON + days * DAY, customer_keys=("em:zoe",)) for name, days in (("O-0", -2), ("O-2", 2))]
+    store(events, [*orders, order("O-9", NOON + DAY, customer_keys=("em:max",))])
+
+    assert after(events, order("O-1", customer_keys=("em:zoe",))) == {"O-1", "O-2"}
+
+
+def test_a_late_click_of_no_visitor_brings_back_the_order_that_named_it(events: EventsStore) -> None:
+    late = click("late", "anna", NOON - DAY)
+    store(events, [order("O-1", click_id=late.event_id), order("O-2", click_id=click("x", "anna", NOON).event_id)])
+
+    assert after(events, late) == {"O-1"}
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        lead("L-1", NOON, visitor_id="phone", customer_keys=("em:zoe",)),
+        click("named", "anna", NOON + DAY, "phone"),
+        view("late", "anna", NOON - HOUR, "tablet"),
+    ],
+    ids=["link", "named click", "touch"],
+)
+def test_a_process_that_has_just_started_misses_nothing(events: EventsStore, new: Event) -> None:
+    named = click("named", "anna", NOON + DAY, "phone")
+    sign_ups = [
+        lead("L-2", NOON - DAY, click_id=named.event_id, customer_keys=("em:zoe",)),
+        lead("L-3", NOON - DAY, visitor_id="tablet", customer_keys=("em:zoe",)),
+    ]
+    store(events, [*sign_ups, order("O-1", customer_keys=("em:zoe",)), order("O-2", customer_keys=("em:max",))])
+
+    assert changed_after(events, new, cold=True).order_ids == {"O-1"}
 
 
 def test_another_tenants_facts_bring_back_nothing(events: EventsStore) -> None:
@@ -106,13 +164,25 @@ def test_another_tenants_facts_bring_back_nothing(events: EventsStore) -> None:
     assert after(events, tenant="south") == set()
 
 
-def test_with_too_much_news_every_order_it_may_matter_to_is_looked_at(events: EventsStore, monkeypatch) -> None:
-    store(events, [order("O-0", NOON - 3 * DAY), order("O-1", visitor_id="a"), order("O-2", visitor_id="z")])
+def test_with_too_much_news_a_period_is_looked_at(events: EventsStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(events, [order("O-1", visitor_id="a")])
     monkeypatch.setattr("attribution.changes.MANY", 1)
 
     touches = [click(visitor, "anna", NOON - DAY, visitor) for visitor in ("a", "b")]
-    assert after(events, *touches) == {"O-1", "O-2"}
-    assert after(events, lead("L-1", NOON, visitor_id="q", customer_keys=("em:q",))) == {"O-0", "O-1", "O-2"}
+    assert changed_after(events, *touches).periods == ((NOON - DAY, NOON - DAY + LOOKBACK),)
+    assert (0, 4_102_444_800_000) in changed_after(events, lead("L-1", NOON, visitor_id="q", customer_keys=("em:q",))).periods
+    assert (NOON - DAY, 4_102_444_800_000) in changed_after(events, order("O-2", NOON - DAY), order("O-3")).periods
+
+
+def test_orders_are_found_by_any_of_their_keys_once(events: EventsStore) -> None:
+    orders = [order("O-1", visitor_id="v"), order("O-2", customer_keys=("em:z", "loy:1")), order("O-3", click_id="c"), order("O-4")]
+    store(events, orders)
+    store(events, orders[:1], at=LATER)
+
+    found = carriers_of(events, "north", ["v:v", "em:z", "loy:1", "c:c", "v:c"])
+
+    assert sorted(one.order_id for one in found) == ["O-1", "O-2", "O-3"]
+    assert carriers_of(events, "north", ["v:v"], NOON + 1) == carriers_of(events, "south", ["v:v"]) == []
 
 
 def test_pages_of_orders_hold_each_once_by_id(events: EventsStore) -> None:

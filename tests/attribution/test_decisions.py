@@ -4,13 +4,13 @@ import msgspec
 import pytest
 
 from attribution.decide import decide
-from attribution.decisions import DecisionLog, InForce, Revision, order_of_row, read_in_force, read_orders, revision_of, token_of
+from attribution.decisions import DecisionLog, InForce, Revision, read_in_force, read_orders, revision_of, token_of
 from attribution.policy import default_policy
 from core.clock import DAY
 from core.credit import Credit, Decision
 from core.events import Line
 from store.events import EventsStore, Query
-from tests.attribution.builders import NOON, STORED, candidate, member, order, store
+from tests.attribution.builders import NOON, STORED, candidate, member, order, ruling, store
 
 ROWS = Query(
     "rows",
@@ -22,7 +22,7 @@ ROWS = Query(
 def decision(order_id: str = "O-1", *touches: str, at: int = NOON, version: int = 0) -> Decision:
     found = [candidate(touch, "anna", NOON - DAY) for touch in touches]
     policy = msgspec.structs.replace(default_policy("north", "main"), version=version)
-    return decide(order(order_id, at, visitor_id="phone"), found, policy, {"anna": member("anna")}, {})
+    return decide(order(order_id, at, visitor_id="phone"), found, ruling(policy, [member("anna")]))
 
 
 def in_force(of: Decision, revision: int = 1) -> InForce:
@@ -53,13 +53,20 @@ def test_another_touch_result_or_policy_version_is_a_revision(changed: Decision)
     assert revision.revision == 2
 
 
-def test_decisions_are_read_back_as_they_were_written(events: EventsStore) -> None:
+def test_decisions_are_read_back_as_they_were_written(any_events: EventsStore) -> None:
     one, two = decision("O-1", "c1"), decision("O-2", at=NOON - 40 * DAY)
-    DecisionLog(events).append([Revision(one, 1, NOON), Revision(two, 3, NOON - 40 * DAY)], STORED)
+    DecisionLog(any_events).append([Revision(one, 1, NOON), Revision(two, 3, NOON - 40 * DAY)], STORED)
 
-    assert read_in_force(events, "north", ["O-1", "O-2", "O-3"]) == {"O-1": in_force(one), "O-2": in_force(two, 3)}
-    assert read_in_force(events, "north", ["O-1"])["O-1"].credits == (Credit("anna", "c1", 1, 1),)
-    assert read_in_force(events, "south", ["O-1"]) == {}
+    assert read_in_force(any_events, "north", ["O-1", "O-2", "O-3"]) == {"O-1": in_force(one), "O-2": in_force(two, 3)}
+    assert read_in_force(any_events, "north", ["O-1"])["O-1"].credits == (Credit("anna", "c1", 1, 1),)
+    assert read_in_force(any_events, "south", ["O-1"]) == {}
+
+
+def test_as_many_ids_as_one_parameter_takes_are_asked_for_at_once(any_events: EventsStore) -> None:
+    ids = [f"O-{number:020}-☎" for number in range(5_000)]
+    store(any_events, [order(ids[17]), order(ids[4_999])])
+
+    assert [one.order_id for one in read_orders(any_events, "north", ids)] == [ids[17], ids[4_999]]
 
 
 def test_the_highest_revision_is_in_force(events: EventsStore) -> None:
@@ -110,9 +117,3 @@ def test_of_two_events_under_one_order_id_the_earliest_received_is_the_order(eve
     store(events, [early_too, early], at=STORED + 1)
 
     assert [one.visitor_id for one in read_orders(events, "north", ["O-1"])] == ["early"]
-
-
-def test_a_row_without_lines_is_an_order_without_lines() -> None:
-    row = ["O-1", "E", "EUR", NOON, NOON, "web", "", "", "", [], "", [], 0, 0, 0, False, "api", [], [], [], [], [], []]
-
-    assert order_of_row("north", row).lines == ()

@@ -3,14 +3,15 @@
 import msgspec
 import pytest
 
-from attribution.explain import OTHER, Explanation, as_json, as_text, explain, for_affiliate
+from attribution.explain import OTHER, Explanation, Share, as_json, as_text, explain, for_affiliate, roles
 from attribution.run import run_once
 from core.catalogue import Coupon
 from core.clock import DAY, HOUR
+from core.credit import Override
 from core.events import Line
 from store.books import Books
 from store.events import EventsStore
-from tests.attribution.builders import NOON, STORED, click, open_shops, order, put_all, store, view
+from tests.attribution.builders import NOON, STORED, candidate, click, open_shops, order, put_all, store, view
 from tests.fakes import FakeClock
 
 EARLY = click("1", "ben", NOON - 9 * DAY, "phone")
@@ -31,7 +32,7 @@ def told(events: EventsStore, sqlite_books: Books) -> Explanation:
 
 
 def test_an_explanation_names_the_rule_the_winner_and_every_loser(told: Explanation) -> None:
-    assert (told.result, told.meaning) == ("credited", "One touch earned the whole order.")
+    assert (told.result, told.meaning) == ("credited", "One affiliate earned it.")
     assert (told.programme_id, told.policy_version, told.revision, told.revisions) == ("main", 0, 1, 1)
     assert (told.net_minor, told.currency, told.store_id, told.ordered_at, told.decided_at) == (100_50, "EUR", "shop", NOON, STORED)
     assert [(credit.affiliate_id, credit.touch_id, credit.share) for credit in told.credits] == [("anna", LATE.event_id, "1")]
@@ -39,7 +40,7 @@ def test_an_explanation_names_the_rule_the_winner_and_every_loser(told: Explanat
     assert [(one.touch_id, one.affiliate_id, one.verdict, one.matches) for one in told.candidates] == [
         (LATE.event_id, "anna", "winner", ("click_id", "visitor")),
         (EARLY.event_id, "ben", "older", ("visitor",)),
-        (SEEN.event_id, "ben", "lower_class", ("visitor",)),
+        (SEEN.event_id, "ben", "view_superseded_by_click", ("visitor",)),
     ]
 
 
@@ -85,7 +86,7 @@ def test_an_affiliate_reads_its_own_touches_and_of_others_only_that_they_were_th
     assert [(one.affiliate_id, one.touch_id, one.link_code, one.verdict) for one in masked.candidates] == [
         (OTHER, "", "", "winner"),
         ("ben", EARLY.event_id, "ben-link", "older"),
-        ("ben", SEEN.event_id, "ben-link", "lower_class"),
+        ("ben", SEEN.event_id, "ben-link", "view_superseded_by_click"),
     ]
     assert [(credit.affiliate_id, credit.touch_id) for credit in masked.credits] == [(OTHER, "")]
 
@@ -139,11 +140,11 @@ def test_text_for_the_terminal_is_aligned(told: Explanation) -> None:
         "order      O-1 of north, 100.50 EUR net",
         "placed     2026-03-01T12:00:00.000Z, channel web, store shop",
         "programme  main, policy version 0",
-        "result     credited: One touch earned the whole order.",
+        "result     credited: One affiliate earned it.",
         f"credit     1 to anna for {LATE.event_id}",
     ]
     table = lines[lines.index("") + 1 :]
-    assert [line.split()[0] for line in table] == ["verdict", "winner", "older", "lower_class"]
+    assert [line.split()[0] for line in table] == ["verdict", "winner", "older", "view_superseded_by_click"]
     assert len({line.index(word) for line, word in zip(table, ("class", "click", "click", "impression"), strict=True)}) == 1
     assert table[2].endswith("A later click earns, 7 days after this one.")
 
@@ -154,3 +155,51 @@ def test_text_of_an_order_without_candidates_says_so(told: Explanation, events: 
     assert found is not None
     assert "credit     1 to nobody" in as_text(found)
     assert as_text(found).endswith("no candidate touches\n")
+
+
+# --- a person's decision, shares, parts ------------------------------------------------------------------------------
+
+
+def test_an_affiliate_learns_that_a_person_decided_but_not_who(told: Explanation) -> None:
+    override = Override("O-1", 1, "ben", "the blog review led to it", "martha@north.example", NOON, "case-7")
+    ruled = msgspec.structs.replace(told, override=override, credits=(Share("ben", "", "1"),))
+
+    own, other = for_affiliate(ruled, "ben"), for_affiliate(ruled, "anna")
+
+    assert own is not None
+    assert own.override == msgspec.structs.replace(override, decided_by="the merchant")
+    assert other is not None
+    assert other.override == Override("O-1", 1, OTHER, "", "the merchant", NOON)
+    assert "overridden 2026-03-01T12:00:00.000Z by martha@north.example: the blog review led to it" in as_text(ruled)
+
+
+def test_who_is_credited_by_a_person_reads_the_order_without_any_touch(told: Explanation) -> None:
+    assert for_affiliate(msgspec.structs.replace(told, credits=(Share("charlie", "", "1"),)), "charlie") is not None
+
+
+def test_the_merchants_other_marketing_and_its_segments_stay_with_it(told: Explanation) -> None:
+    paid = msgspec.structs.replace(told.candidates[0], affiliate_id="", touch_class="paid", origin="google / cpc")
+    known = msgspec.structs.replace(told, candidates=(*told.candidates, paid), segments=("big-spenders",))
+
+    masked = for_affiliate(known, "ben")
+
+    assert masked is not None
+    assert "google" not in as_text(masked)
+    assert "big-spenders" not in as_text(masked)
+    assert "google / cpc" in as_text(known)
+
+
+@pytest.mark.parametrize(
+    ("journey", "expected"),
+    [
+        ("", {}),
+        ("anna", {"anna": "closer"}),
+        ("anna ben", {"anna": "introducer", "ben": "closer"}),
+        ("anna ben charlie", {"anna": "introducer", "ben": "influencer", "charlie": "closer"}),
+        ("anna ben anna", {"anna": "closer", "ben": "influencer"}),
+    ],
+)
+def test_everyone_has_a_part_in_the_journey(journey: str, expected: dict[str, str]) -> None:
+    touches = [candidate(f"t{place}", name, NOON - DAY + place) for place, name in enumerate(journey.split())]
+
+    assert roles(touches) == roles(touches[::-1]) == expected

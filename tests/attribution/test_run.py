@@ -10,14 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attribution.run import CATALOGUE_CURSOR, CURSOR, RETROACTIVE, Memory, RunReport, run_attribution, run_once
+from attribution.run import CATALOGUE_CURSOR, CURSOR, RETROACTIVE, Memory, RunReport, open_turn, run_attribution, run_once
 from core.catalogue import Coupon, Policy, Programme, TouchWindow
 from core.clock import DAY, HOUR, SECOND
+from core.credit import Override
 from core.errors import Unavailable
 from core.events import Event
 from store.books import Books
 from store.cursors import read_cursor
-from store.events import EventsStore
+from store.events import EventsStore, Query
+from store.leases import LeaseLost
+from store.overrides import put_override
+from store.reruns import request_rerun
 from tests.attribution.builders import (
     NOON,
     STORED,
@@ -166,7 +170,7 @@ def test_an_order_of_a_tenant_that_the_catalogue_does_not_know_is_decided_too(ev
 def test_candidates_that_were_left_out_are_counted(
     events: EventsStore, shops: Books, now: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attribution.journey.CANDIDATES_EACH", 3)
+    monkeypatch.setattr("attribution.candidates.CANDIDATES_EACH", 3)
     touches = [click(str(number), "anna", NOON - DAY + number, "phone") for number in range(5)]
     store(events, [*touches, order("O-1", visitor_id="phone"), order("O-2", visitor_id="laptop")])
 
@@ -176,7 +180,7 @@ def test_candidates_that_were_left_out_are_counted(
 def test_what_does_not_fit_into_memory_together_is_decided_in_halves(
     events: EventsStore, shops: Books, now: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attribution.journey.ROWS", 12)
+    monkeypatch.setattr("attribution.journey.TOUCHES", 8)
     touches = [click(str(number), "anna", NOON - DAY + number, "phone") for number in range(10)]
     store(events, [*touches, *(order(f"O-{number}", visitor_id="phone") for number in range(5))])
 
@@ -202,7 +206,7 @@ def test_a_run_that_dies_before_its_cursor_moves_is_done_again_and_changes_nothi
 def test_a_run_that_dies_between_batches_is_finished_by_the_next(events: EventsStore, shops: Books, now: FakeClock) -> None:
     store(events, [order(f"O-{number}") for number in range(6)])
     with pytest.raises(Unavailable):
-        run_once(Failing(events, "insert_json", DOWN, after=2), shops, now, limit=2)  # type: ignore[arg-type]
+        run_once(Failing(events, "insert_native", DOWN, after=2), shops, now, limit=2)  # type: ignore[arg-type]
     assert len(revisions(events)) == 4
 
     run_once(events, shops, now, limit=2)
@@ -264,7 +268,7 @@ def test_a_change_of_the_catalogue_outlives_a_run_that_fails(events: EventsStore
 
     put_all(shops, OWNED)
     with pytest.raises(Unavailable):
-        run_once(Failing(events, "insert_json", DOWN), shops, now, memory=memory)  # type: ignore[arg-type]
+        run_once(Failing(events, "insert_native", DOWN), shops, now, memory=memory)  # type: ignore[arg-type]
     run_once(events, shops, now, memory=memory)
 
     assert decided(events) == {"O-1": ("credited", "ben")}
@@ -301,6 +305,96 @@ def test_a_renamed_programme_brings_back_nothing(events: EventsStore, shops: Boo
     put_all(shops, Programme("north", "main", "Spring", "https://north.example/spring"))
 
     assert run_once(events, shops, now, memory=memory).looked_at == 0
+
+
+# --- locks, and what people ask for ----------------------------------------------------------------------------------
+
+
+def override(order_id: str, affiliate: str, version: int = 1) -> Override:
+    return Override(order_id, version, affiliate, "she showed the receipt", "mia@north.example", STORED)
+
+
+def test_after_its_lock_date_an_order_keeps_its_decision_whatever_arrives(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    put_all(shops, Policy("north", "main", 1, 0, lock_days=2))
+    now.advance(NOON + 2 * DAY - 1 - now())
+    store(events, [order(name, visitor_id=name) for name in ("phone", "tablet")])
+    run_once(events, shops, now)
+
+    store(events, [click("1", "anna", NOON - HOUR, "phone")], at=STORED + HOUR)
+    run_once(events, shops, now)
+    now.advance(1)
+    store(events, [click("2", "anna", NOON - HOUR, "tablet"), order("O-3", visitor_id="phone")], at=STORED + 2 * HOUR)
+    run_once(events, shops, now)
+
+    expected = {"phone": ("credited", "anna"), "tablet": ("no_touch", ""), "O-3": ("credited", "anna")}
+    assert decided(events) == expected
+
+
+def test_a_frozen_order_keeps_its_decision(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    store(events, [order("O-1", visitor_id="phone")])
+    run_once(events, shops, now)
+    events.command("INSERT INTO frozen_orders (tenant_id, order_id) VALUES ('north', 'O-1')")
+
+    store(events, [click("1", "anna", NOON - HOUR, "phone")], at=STORED + HOUR)
+    report = run_once(events, shops, now)
+
+    assert (report.looked_at, decided(events)) == (0, {"O-1": ("no_touch", "")})
+
+
+def test_what_a_person_decided_is_part_of_the_decision_and_stays(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory = Memory()
+    store(events, [click("1", "anna", NOON - DAY, "phone"), order("O-1", visitor_id="phone"), order("O-2", visitor_id="phone")])
+    run_once(events, shops, now, memory=memory)
+
+    with shops.writing() as connection:
+        put_override(connection, "north", override("O-1", "ben"))
+    report = run_once(events, shops, now, memory=memory)
+    assert (report.looked_at, report.changed) == (1, 1)
+    assert decided(events) == {"O-1": ("manual_override", "ben"), "O-2": ("credited", "anna")}
+    assert run_once(events, shops, now, memory=memory).looked_at == 0
+
+    store(events, [click("2", "anna", NOON - HOUR, "phone")], at=STORED + HOUR)
+    run_once(events, shops, now, memory=memory)
+    assert decided(events)["O-1"] == ("manual_override", "ben")
+    assert revisions(events) == {"O-1": 2, "O-2": 2}
+
+
+def test_a_rerun_looks_at_the_orders_of_its_period_once(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory = Memory()
+    store(events, [order("O-1", NOON - DAY), order("O-2", NOON), order("O-3", NOON, tenant_id="south")])
+    run_once(events, shops, now, memory=memory)
+
+    with shops.writing() as connection:
+        request_rerun(connection, "north", NOON - DAY, NOON, "a policy was tried", STORED)
+
+    assert [run_once(events, shops, now, memory=memory).looked_at for _ in range(2)] == [1, 0]
+
+
+def test_traces_may_be_left_out(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    store(events, [click("1", "anna", NOON - DAY, "phone"), order("O-1", visitor_id="phone")])
+
+    run_once(events, shops, now, traces=False)
+
+    assert decided(events) == {"O-1": ("credited", "anna")}
+    assert events.select(Query("traces", "SELECT trace FROM decisions ORDER BY trace")) == [("[]",)]
+
+
+# --- one at a time ---------------------------------------------------------------------------------------------------
+
+
+def test_of_two_processes_one_decides_and_the_other_takes_over(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    first, second = open_turn(shops, now), open_turn(shops, now)
+    assert (first.take(), second.take()) == (True, False)
+    store(events, [order("O-1")])
+    first.close()
+    assert second.take()
+
+    with pytest.raises(LeaseLost):
+        run_once(events, shops, now, turn=first)
+    assert decided(events) == {}
+    run_once(events, shops, now, turn=second)
+    assert decided(events) == {"O-1": ("no_identity", "")}
+    second.close()
 
 
 # --- laws ------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ PAGES = {
     "affiliate": ["", "/links", "/conversions", "/earnings", "/programmes", "/account"],
     "merchant": ["", "/programmes", "/stores", "/affiliates", "/coupons", "/orders", "/keys", "/conservation"],
     "finance": ["", "/payable", "/batches", "/batches/new", "/ledger"],
-    "analyst": ["", "/orders", "/conservation"],
+    "analyst": ["", "/orders", "/models", "/conservation"],
 }
 
 
@@ -54,6 +54,25 @@ def test_an_affiliate_reads_why_an_order_was_or_was_not_credited(signed_in: Call
     page.get_by_role("main").get_by_role("link").filter(has_text=re.compile(r"N-\d+")).first.click()
 
     expect(page.get_by_role("main")).to_contain_text(re.compile("earns|winner|credit", re.I))
+
+
+def test_an_analyst_compares_models_and_follows_the_paths_by_keyboard(signed_in: Callable[..., Page]) -> None:
+    page = signed_in("analyst", viewport=PHONE)
+    page.goto("/analyst/models")
+    page.get_by_label("Show").select_option("orders")
+    page.get_by_role("button", name="Show").click()
+
+    expect(page.get_by_role("table", name="Orders by affiliate")).to_contain_text("Markov")
+    picture = page.get_by_role("group", name="The way to an order, by affiliate")
+    picture.focus()
+    expect(picture).to_be_focused()
+    before = picture.evaluate("it => it.scrollLeft")
+    page.keyboard.press("ArrowLeft")
+    wait_for(
+        "the picture to scroll", lambda: picture.evaluate("it => it.scrollWidth <= it.clientWidth || it.scrollLeft < " + str(before)), 4
+    )
+    page.get_by_text("The numbers as a table").first.press("Enter")
+    expect(page.get_by_role("cell", name="Before that").first).to_be_visible()
 
 
 def test_a_merchant_approves_an_affiliate_and_puts_a_new_rate_card_live(signed_in: Callable[..., Page]) -> None:

@@ -1,14 +1,16 @@
 import tomllib
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.catalogue import Catalogue, Coupon, Policy, Programme, Rule, Store, Tenant, TouchWindow
+from core.catalogue import Catalogue, Condition, Coupon, Model, Policy, Programme, Rule, Store, Tenant, TouchWindow
 from core.catalogue_file import format_percent, parse_percent, read_catalogue, record_lines, write_catalogue
 from core.clock import parse_instant
+from core.credit import TouchClass
 from core.errors import BadInput
 from core.toml_tables import Fault, read_tables
 from tests.strategies import catalogues
@@ -51,7 +53,7 @@ tenant = "north"
 programme = "main"
 version = 1
 effective_from = 2026-01-01T00:00:00Z
-model = "last_click"
+model = "last"
 
 [[policy.class]]
 touch = "click"
@@ -111,7 +113,7 @@ def test_a_good_file_is_read_without_a_fault():
 def test_the_file_as_people_write_it_is_the_file_as_the_program_writes_it():
     catalogue, _ = read_catalogue(SMALL)
 
-    assert write_catalogue(catalogue) == SMALL.replace('model = "last_click"\n', "")
+    assert write_catalogue(catalogue) == SMALL.replace('model = "last"\n', "")
 
 
 def test_an_empty_file_is_an_empty_catalogue():
@@ -323,7 +325,16 @@ def test_a_mistyped_letter_is_told_or_harmless_and_never_crashes(position, lette
             "applied_at: '2026-01-01' is not a time such as 2026-11-21T20:15:00Z, without quotes",
         ),
         ('code = "TRAIL10"', 'code = "trail10"', "code: 'trail10' is not a coupon code: 1 to 64 capital letters, digits, - and _"),
-        ('model = "last_click"', 'model = "best"', "model: 'best' is not one of last_click"),
+        (
+            'model = "last"',
+            'model = "best"',
+            "model: 'best' is not one of " + ", ".join(get_args(Model)),
+        ),
+        (
+            'model = "last"',
+            'model = "last_click"',
+            "model: 'last_click' is called 'last' now: it takes touches of every class",
+        ),
         ("hold_days = 30", "hold_days = -1", "hold_days: -1 is not between 0 and 3650"),
         ("hold_days = 30", "hold_days = true", "hold_days: True is not a whole number"),
         ('percent = "7.5 %"', "percent = 7.5", "percent: 7.5 is not a percentage in quotes such as '7.5 %'"),
@@ -360,7 +371,7 @@ def test_a_slip_in_a_record_is_not_repeated_by_those_that_name_it():
     ("before", "after", "said"),
     [
         ("window_hours = 720", "window_hours = 0", "policy.class: window_hours 0 of click is not between 1 and 87600"),
-        ('touch = "click"', 'touch = "scroll"', "policy.class: 'scroll' is not one of click, impression, coupon"),
+        ('touch = "click"', 'touch = "scroll"', "policy.class: 'scroll' is not one of " + ", ".join(get_args(TouchClass))),
         ('percent = "7.5 %"', 'percent = "100.01 %"', "rate_card.rule: rule shoes: percent is not between 0 % and 100 %"),
         ('percent = "7.5 %"', 'percent = "5 %"\nfixed = "1.00"', "rate_card.rule: rule shoes: give either percent or fixed, not both"),
         ('percent = "7.5 %"', "priority = 1", "rate_card.rule: rule shoes: give either percent or fixed"),
@@ -476,7 +487,7 @@ def test_the_example_of_the_documentation_is_a_good_file():
     catalogue, faults = read_catalogue(example)
 
     assert faults == []
-    assert all(len(getattr(catalogue, kind)) == 1 for kind in catalogue.__struct_fields__)
+    assert all(len(getattr(catalogue, kind)) >= 1 for kind in catalogue.__struct_fields__)
 
 
 def test_a_store_belongs_to_one_programme():
@@ -523,3 +534,170 @@ def test_a_wrong_cap_says_what_is_wrong(line: str, fault: str):
     faults = faults_in(with_caps(line))
     assert len(faults) == 1
     assert fault in faults[0]
+
+
+# --- segments, coalitions and what policies rule ----------------------------------------------------------------------
+
+RULED = """
+[[segment]]
+tenant = "north"
+id = "firms"
+name = "Firms"
+
+[[segment.condition]]
+field = "account_type"
+values = ["b2b"]
+
+[[segment.condition]]
+field = "country"
+values = ["DE", "AT"]
+
+[[policy]]
+tenant = "north"
+programme = "main"
+version = 2
+effective_from = 2026-02-01T00:00:00Z
+segment = "firms"
+model = "position"
+first = "30 %"
+last = "12.5 %"
+half_life_hours = 24
+introducer = "20 %"
+closer = "60 %"
+coupon_rule = "split"
+coupon_share = "25 %"
+guard_exclusive_codes = false
+paid_rule = "unless_recent"
+paid_media = ["cpc"]
+paid_recent = 3
+direct_rule = "counts"
+self_referral = "refuse"
+min_seconds_to_order = 5
+stand_down_minutes = 30
+lock_days = 90
+
+[[policy.class]]
+touch = "coupon"
+window_hours = 0
+
+[[policy.class]]
+touch = "click"
+window_hours = 720
+
+[[policy.class]]
+touch = "scan"
+window_hours = 2160
+tied = true
+
+[[tenant]]
+id = "south"
+name = "South"
+currency = "EUR"
+lapsed_after_days = 180
+
+[[coalition]]
+id = "outdoors"
+name = "Outdoors"
+classes = ["click", "scan"]
+marketplace = "north"
+
+[[coalition.member]]
+tenant = "north"
+joined_at = 2026-01-01T00:00:00Z
+
+[[coalition.member]]
+tenant = "south"
+joined_at = 2026-03-01T00:00:00Z
+left_at = 2027-03-01T00:00:00Z
+"""
+START = SMALL.count("\n")
+
+
+def test_every_rule_of_a_policy_is_read_as_it_is_written():
+    catalogue, faults = read_catalogue(SMALL + RULED)
+
+    assert faults == []
+    assert catalogue.segments[0].conditions == (Condition("account_type", ("b2b",)), Condition("country", ("DE", "AT")))
+    assert catalogue.tenants[1].lapsed_after_days == 180
+    assert catalogue.policies[1] == Policy(
+        "north",
+        "main",
+        2,
+        parse_instant("2026-02-01T00:00:00Z"),
+        "position",
+        (TouchWindow("coupon", 0), TouchWindow("click", 720), TouchWindow("scan", 2160, tied=True)),
+        segment="firms",
+        first_bps=3000,
+        last_bps=1250,
+        half_life_hours=24,
+        introducer_bps=2000,
+        closer_bps=6000,
+        coupon_rule="split",
+        coupon_bps=2500,
+        guard_exclusive_codes=False,
+        paid_rule="unless_recent",
+        paid_media=("cpc",),
+        paid_recent=3,
+        direct_rule="counts",
+        self_referral="refuse",
+        min_seconds_to_order=5,
+        stand_down_minutes=30,
+        lock_days=90,
+    )
+    assert [(member.tenant_id, member.left_at) for member in catalogue.coalitions[0].members] == [
+        ("north", None),
+        ("south", parse_instant("2027-03-01T00:00:00Z")),
+    ]
+    policy = RULED.partition("[[policy]]")[2].partition("[[tenant]]")[0]
+    assert policy.strip() in write_catalogue(catalogue)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('field = "country"', 'field = "Country"', "segment.condition: Country: 'Country' is not a field: "),
+        ('values = ["DE", "AT"]', 'value = ["DE"]', "value is no key of [[segment.condition]]; did you mean values?"),
+        ('segment = "firms"', 'segment = "firm"', "segment: 'firm' is not a segment of tenant north"),
+        ('segment = "firms"', 'segmnt = "firms"', "segmnt is no key of [[policy]]; did you mean segment?"),
+        ('first = "30 %"', 'first = "30"', "first: percent '30' is not a percentage with at most two decimals, such as '7.5 %'"),
+        ('last = "12.5 %"', 'last = "70.01 %"', "last: and first are more than 100 % together"),
+        ('closer = "60 %"', 'closer = "81 %"', "closer: and introducer are more than 100 % together"),
+        ("half_life_hours = 24", "half_life_hours = 0", "half_life_hours: 0 is not between 1 and 87600"),
+        ('coupon_rule = "split"', 'coupon_rule = "share"', "coupon_rule: 'share' is not one of by_rank, coupon_wins, "),
+        ("guard_exclusive_codes = false", 'guard_exclusive_codes = "no"', "guard_exclusive_codes: 'no' is not true or false"),
+        ('paid_media = ["cpc"]', 'paid_media = ["CPC"]', "paid_media: 'CPC' is not a medium such as cpc, in up to 64 small letters"),
+        ("lock_days = 90", "lock_days = 3651", "lock_days: 3651 is not between 1 and 3650"),
+        ("lapsed_after_days = 180", "lapsed_after_days = 0", "lapsed_after_days: 0 is not between 1 and 3650"),
+        ('classes = ["click", "scan"]', 'classes = ["coupon"]', "classes: 'coupon' is not one of click, soft_click, "),
+        ('marketplace = "north"', 'marketplace = "west"', "marketplace: 'west' is not a member of the coalition"),
+    ],
+)
+def test_a_wrong_rule_is_told_at_its_line_and_alone(before, after, said):
+    lines = (SMALL + RULED).splitlines()
+    at = next(number for number, line in enumerate(lines, start=1) if line == before and number > START)
+    wrong = "\n".join([*lines[: at - 1], after, *lines[at:]]) + "\n"
+    told = [fault for fault in faults_in(wrong) if "lacks" not in fault]
+
+    assert len(told) == 1
+    # A part's flaw is told at the part's header, which stands right above its first key.
+    assert told[0].startswith((f"line {at}: {said}", f"line {at - 1}: {said}"))
+
+
+def test_a_part_is_told_at_its_own_header():
+    tied_first = (SMALL + RULED).replace('touch = "coupon"\nwindow_hours = 0', 'touch = "coupon"\nwindow_hours = 0\ntied = true')
+    twice = (SMALL + RULED).replace('tenant = "south"\njoined_at', 'tenant = "north"\njoined_at')
+
+    lines = (SMALL + RULED).splitlines()
+    first_class = lines.index('touch = "coupon"')
+    second_member = lines.index('tenant = "south"')
+    assert faults_in(tied_first) == [
+        f"line {first_class}: policy.class: coupon is tied, but it is the first: there is no class before it to be tied to"
+    ]
+    assert faults_in(twice) == [f"line {second_member}: coalition.member: 'north' stands twice"]
+
+
+def test_a_coalition_of_tenants_that_stand_in_neither_file_nor_books_is_refused():
+    assert [fault.split(": ", 1)[1] for fault in faults_in(RULED[RULED.index("[[coalition]]") :])] == [
+        "coalition.member: 'north' is not a tenant",
+        "coalition.member: 'south' is not a tenant",
+    ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.identity import customer_key, is_junk, is_sha256, tenant_key
+from core.identity import coalition_key, customer_key, is_junk, is_sha256, shared_key, tenant_key
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NORTH = tenant_key(SECRET, "north")
@@ -78,3 +78,38 @@ def test_no_key_shows_the_value_it_stands_for(value):
 @pytest.mark.parametrize(("text", "said"), [("a" * 64, True), ("A" * 64, True), ("a" * 63, False), ("g" * 64, False), ("", False)])
 def test_hashes_are_recognised(text, said):
     assert is_sha256(text) is said
+
+
+def test_a_devices_id_is_one_in_any_letter_case_and_a_cards_token_is_not():
+    assert customer_key("device", "38400000-8CF0-11BD", NORTH) == customer_key("device", " 38400000-8cf0-11bd", NORTH)
+    assert customer_key("card_token", "tok_Ab", NORTH) != customer_key("card_token", "tok_ab", NORTH)
+    assert [str(customer_key(kind, "Ab1", NORTH)).partition(":")[0] for kind in ("device", "card_token")] == ["dev", "card"]
+
+
+def test_a_device_that_will_not_be_tracked_is_nobodys():
+    assert customer_key("device", "00000000-0000-0000-0000-000000000000", NORTH) is None
+
+
+FAIR = coalition_key(SECRET, "fair")
+
+
+def test_a_coalition_has_a_key_of_its_own_for_what_means_the_same_everywhere():
+    shared = shared_key("email", "Anna@Blog.Example", "fair", FAIR)
+
+    assert shared is not None
+    assert shared.startswith("x:fair:em:")
+    assert shared == shared_key("email_sha256", sha256("anna@blog.example"), "fair", FAIR)
+    assert shared.removeprefix("x:fair:") not in (customer_key("email", "anna@blog.example", key) for key in (NORTH, SOUTH))
+    assert (
+        shared.partition("em:")[2]
+        != str(shared_key("email", "anna@blog.example", "foul", coalition_key(SECRET, "foul"))).partition("em:")[2]
+    )
+
+
+def test_a_tenant_and_a_coalition_of_one_name_have_nothing_in_common():
+    assert coalition_key(SECRET, "north") != NORTH
+
+
+@pytest.mark.parametrize(("kind", "value"), [("customer_id", "1001"), ("loyalty_id", "1001"), ("email", "null"), ("device", "0000-0000")])
+def test_numbers_that_each_merchant_gives_are_never_shared(kind, value):
+    assert shared_key(kind, value, "fair", FAIR) is None

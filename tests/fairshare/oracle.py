@@ -59,6 +59,33 @@ def decisions(facts: Facts, known_until: int) -> dict[OrderKey, Outcome]:
     return found
 
 
+def statuses(facts: Facts, known_until: int) -> dict[OrderKey, str]:
+    """Every order's customer status, by what was received before ``known_until``.
+
+    What the shop sent; else ``returning`` where the person has an earlier order, ``lapsed`` where the latest of them is more than
+    the tenant's days old, ``new`` where there is none, and unknown where there is none and the order has no customer key.
+    """
+    known = {name: received_before(facts[name], known_until) for name in ("touches", "leads", "orders")}
+    found = {}
+    for tenant in facts["catalogue"]["tenants"]:
+        own = {name: [event for event in events if event["tenant_id"] == tenant["tenant_id"]] for name, events in known.items()}
+        neighbours = links_between_keys(own["touches"], own["leads"], own["orders"])
+        for order in own["orders"]:
+            person = keys_of_person(own_keys(order), neighbours)
+            earlier = [
+                other["occurred_at"]
+                for other in own["orders"]
+                if not other["test"]
+                and (other["occurred_at"], other["event_id"]) < (order["occurred_at"], order["event_id"])
+                and own_keys(other) & person
+            ]
+            gap = order["occurred_at"] - max(earlier, default=0)
+            history = "lapsed" if gap > tenant["lapsed_after_days"] * DAY else "returning"
+            fresh = "new" if order["customer_keys"] else ""
+            found[order["tenant_id"], order["order_id"]] = order["customer_status"] or (history if earlier else fresh)
+    return found
+
+
 def received_before(events: Iterable[Row], known_until: int) -> list[Row]:
     return [event for event in events if event["received_at"] < known_until]
 
@@ -94,7 +121,10 @@ def keys_of_person(start: set[tuple[str, str]], neighbours: dict[tuple[str, str]
 
 
 def decide(order: Row, touches: list[Row], catalogue: Row) -> Outcome:
-    """Last click of the strongest class, or why nobody earned."""
+    """Last click of the strongest class, or why nobody earned.
+
+    A coupon's credit is recorded on its affiliate's last click that may earn, where there is one.
+    """
     at, tenant_id = order["occurred_at"], order["tenant_id"]
     programme = programme_of(order, catalogue)
     if programme is None:
@@ -106,13 +136,16 @@ def decide(order: Row, touches: list[Row], catalogue: Row) -> Outcome:
         found = verdict(candidate, order, programme_id, policy, catalogue)
         if found is None:
             rank = [one["touch"] for one in policy["classes"]].index(candidate["class"])
-            earning.append((-rank, candidate["at"], candidate["touch_id"], candidate["affiliate_id"]))
+            earning.append((-rank, candidate["at"], candidate["touch_id"], candidate["affiliate_id"], candidate["class"]))
         else:
             verdicts.append(found)
     if order["test"]:
         return Outcome("test_event", programme_id=programme_id, policy_version=policy["version"])
     if earning:
-        _, _, touch_id, affiliate_id = max(earning)
+        _, _, touch_id, affiliate_id, touch_class = max(earning)
+        clicks = [(at, name) for _, at, name, whose, kind in earning if kind == "click" and whose == affiliate_id]
+        if touch_class == "coupon" and clicks:
+            _, touch_id = max(clicks)
         return Outcome("credited", affiliate_id, touch_id, programme_id, policy["version"])
     return Outcome(why_nobody(order, touches, verdicts), programme_id=programme_id, policy_version=policy["version"])
 
@@ -223,29 +256,15 @@ def why_nobody(order: Row, touches: list[Row], verdicts: list[str]) -> str:
 # --- what a line earns: docs/money.md --------------------------------------------------------------------------------
 
 
-def price(order: Row, outcome: Outcome, history: list[Row], catalogue: Row) -> Row:
-    """What prices an order for ever: the version in force at its time, and for each line the first rule that matches."""
+def price(order: Row, outcome: Outcome, catalogue: Row) -> Row:
+    """What prices an order for ever: the version in force at its time. ``rules`` follow what is known of the customer."""
     card = version_in_force(catalogue["rate_cards"], order["tenant_id"], outcome.programme_id, order["occurred_at"])
-    status = customer_status(order, history)
-    rules = {line["line_id"]: rule_for(line, card["rules"] if card else [], status) for line in order["lines"]}
     return {
         "hold_until": order["occurred_at"] + (card["hold_days"] if card else 0) * DAY,
         "version": card["version"] if card else 0,
         "all_rules": card["rules"] if card else [],
-        "rules": rules,
+        "rules": {},
     }
-
-
-def customer_status(order: Row, history: list[Row]) -> str:
-    """What the shop sent; else ``returning`` where an earlier order shares a customer key, ``new``, or unknown without keys."""
-    if order["customer_status"] or not order["customer_keys"]:
-        return str(order["customer_status"])
-    for other in history:
-        earlier = (other["occurred_at"], other["event_id"]) < (order["occurred_at"], order["event_id"])
-        same_tenant = other["tenant_id"] == order["tenant_id"]
-        if same_tenant and earlier and not other["test"] and set(other["customer_keys"]) & set(order["customer_keys"]):
-            return "returning"
-    return "new"
 
 
 def rule_for(line: Row, rules: list[Row], status: str) -> Row | None:
@@ -301,7 +320,7 @@ def why_nothing(order: Row, line: Row, outcome: Outcome, priced: Row) -> str:
     if not outcome.affiliate_id:
         return "unattributed"
     if rule is None:
-        fits = any(rule_for(line, priced["all_rules"], status) for status in ("new", "returning"))
+        fits = any(rule_for(line, priced["all_rules"], status) for status in ("new", "returning", "lapsed"))
         return "returning_customer" if fits else "no_rule"
     if not rule["percent_bps"] and not rule["fixed_minor"]:
         return "excluded_item" if rule["skus"] else "excluded_category" if rule["categories"] else "no_rule"
@@ -383,9 +402,10 @@ def book_differences(
 ) -> dict[OrderKey, int]:
     """Append what each line earns now, less what was booked of it before. Returns what is left of each order's net.
 
-    "First price stays" is read as: of the first booking, be the order credited then or not.
+    "First version stays" is read as: of the first booking, be the order credited then or not.
     """
     orders, refunds = received_before(facts["orders"], booked_at), received_before(facts["refunds"], booked_at)
+    customers = statuses(facts, booked_at)
     booked: dict[tuple[str, str, str, str], int] = defaultdict(int)
     for row in commissions:
         booked[row["tenant_id"], row["order_id"], row["line_id"], row["affiliate_id"]] += row["amount_minor"]
@@ -400,7 +420,8 @@ def book_differences(
         left, gone = refunded(order, own_refunds)
         remaining[key] = sum(left.values())
         if key not in prices:
-            prices[key] = price(order, outcome, orders, facts["catalogue"])
+            prices[key] = price(order, outcome, facts["catalogue"])
+        prices[key]["rules"] = {line["line_id"]: rule_for(line, prices[key]["all_rules"], customers[key]) for line in order["lines"]}
         earned = earned_by_line(order, prices[key]["rules"], left, gone) if outcome.affiliate_id else {}
         targets = {(*key, line_id, outcome.affiliate_id): amount for line_id, amount in earned.items()}
         before = {place: booked[place] for place in places_of[key]}

@@ -124,3 +124,12 @@ def test_one_tenant_is_exported_without_the_others(sqlite_books):
     assert 'id = "north"' not in export_catalogue(sqlite_books, "south")
     with pytest.raises(NotFound, match="there is no tenant nowhere"):
         export_catalogue(sqlite_books, "nowhere")
+
+
+def test_coalitions_are_in_the_whole_file_only(sqlite_books):
+    members = "".join(f'\n[[coalition.member]]\ntenant = "{name}"\njoined_at = 2026-01-01T00:00:00Z\n' for name in ("north", "south"))
+    import_catalogue(sqlite_books, f'{SMALL}\n[[coalition]]\nid = "pair"\nname = "Pair"\n{members}', "martha", 7)
+
+    assert 'id = "pair"' in export_catalogue(sqlite_books)
+    assert "coalition" not in export_catalogue(sqlite_books, "north")
+    assert import_catalogue(sqlite_books, export_catalogue(sqlite_books, "north"), "martha", 8).faults == ()

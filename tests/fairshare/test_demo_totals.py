@@ -58,9 +58,9 @@ CREDITED = {
 """Credited orders, their net as sold, and what refunds left of it."""
 
 COMMISSIONS = {
-    ("north", "anna", "EUR"): {"paid": 1053_94, "batched": 185_55, "held": 279_65},
-    ("north", "ben", "EUR"): {"paid": 1179_75, "batched": 113_49, "held": 542_56},
-    ("north", "dora", "EUR"): {"paid": 569_01, "batched": 22_67, "held": 158_94},
+    ("north", "anna", "EUR"): {"paid": 1053_94, "batched": 184_16, "held": 279_65},
+    ("north", "ben", "EUR"): {"paid": 1176_57, "batched": 113_49, "held": 531_03},
+    ("north", "dora", "EUR"): {"paid": 566_70, "batched": 22_67, "held": 158_94},
     ("north", "emil", "EUR"): {"paid": 582_86, "batched": 56_63, "held": 81_05},
     ("north", "gustav", "EUR"): {"paid": 471_27, "batched": 44_45, "held": 77_21},
     ("north", "ivo", "EUR"): {"paid": 623_91, "batched": 57_67, "held": 149_64},
@@ -68,22 +68,22 @@ COMMISSIONS = {
     ("north", "leo", "EUR"): {"paid": 303_06, "batched": 64_37, "held": 315_29},
     ("pages", "ben", "GBP"): {"payable": 45_48, "held": 22_44},
     ("pages", "charlie", "GBP"): {"payable": 55_78, "held": 52_19},
-    ("pages", "dora", "GBP"): {"payable": 113_80, "held": 73_96},
-    ("pages", "hana", "GBP"): {"payable": 77_11, "held": 34_25},
+    ("pages", "dora", "GBP"): {"payable": 112_60, "held": 73_96},
+    ("pages", "hana", "GBP"): {"payable": 75_49, "held": 34_25},
     ("bazaar", "ben", "EUR"): {"payable": 158_16, "held": 80_09},
     ("bazaar", "emil", "EUR"): {"payable": 161_55, "held": 75_86},
-    ("bazaar", "flora", "EUR"): {"payable": 398_02, "held": 234_80},
-    ("bazaar", "ivo", "EUR"): {"payable": 182_05, "held": 6_90},
+    ("bazaar", "flora", "EUR"): {"payable": 397_24, "held": 234_80},
+    ("bazaar", "ivo", "EUR"): {"payable": 179_98, "held": 6_90},
     ("bazaar", "leo", "EUR"): {"payable": 25_39, "held": 31_18},
 }
 
 LEDGER = {
-    ("north", "EUR"): {"expense": -7401_71, "held": 1604_34, "payable": -4_19, "batched": 544_83, "paid": 5256_73},
-    ("pages", "GBP"): {"expense": -475_01, "held": 182_84, "payable": 292_17},
-    ("bazaar", "EUR"): {"expense": -1354_00, "held": 428_83, "payable": 925_17},
+    ("north", "EUR"): {"expense": -7383_30, "held": 1592_81, "payable": -4_19, "batched": 543_44, "paid": 5251_24},
+    ("pages", "GBP"): {"expense": -472_19, "held": 182_84, "payable": 289_35},
+    ("bazaar", "EUR"): {"expense": -1351_15, "held": 428_83, "payable": 922_32},
 }
 
-BATCHES = [("settled", 8, 3771_04), ("settled", 7, 1485_69), ("prepared", 7, 544_83)]
+BATCHES = [("settled", 8, 3771_04), ("settled", 7, 1480_20), ("prepared", 7, 543_44)]
 """North's: state, payouts, total, in the order in which they were prepared."""
 
 DECISIONS = Query(

@@ -10,7 +10,7 @@ import pytest
 from core.catalogue import Affiliate, Membership, Programme, RateCard, Rule, Tenant
 from core.clock import DAY, HOUR, Instant
 from core.credit import Credit
-from core.events import Line, Order, Refund, RefundLine
+from core.events import CustomerStatus, Line, Order, Refund, RefundLine
 from core.ids import event_id
 from payouts.accrue import AccrualReport, accrue_once
 from payouts.balances import Balance, balances_of_affiliate
@@ -74,7 +74,7 @@ class FakeEvents:
                 credits = [msgspec.structs.astuple(credit) for credit in verdict.credits]
                 columns = [list(column) for column in zip(*credits, strict=True)] or [[], [], [], []]
                 head = (order_id, verdict.revision, verdict.programme_id, verdict.policy_version, verdict.result)
-                yield (*head, *columns, verdict.inputs_hash)
+                yield (*head, *columns, verdict.inputs_hash, verdict.customer_status, list(verdict.segments))
 
     def refunds_of_orders(self, tenant_id: str, order_ids: list[str]) -> Iterator[Any]:
         for (tenant, order_id, refund_id), refund in sorted(self.refunds.items()):
@@ -82,14 +82,6 @@ class FakeEvents:
                 nets = ([line.line_id for line in refund.lines], [line.net_minor for line in refund.lines])
                 head = (order_id, refund_id, refund.event_id, refund.currency, refund.occurred_at, refund.received_at)
                 yield (*head, *nets, refund.net_minor, refund.reason)
-
-    def returning_orders(self, tenant_id: str, order_ids: list[str]) -> Iterator[Any]:
-        for order_id in sorted(order_ids):
-            one = self.orders[(tenant_id, order_id)]
-            others = (order for (tenant, _), order in self.orders.items() if tenant == tenant_id and not order.test)
-            placed = (one.occurred_at, one.event_id)
-            if any((other.occurred_at, other.event_id) < placed and set(other.customer_keys) & set(one.customer_keys) for other in others):
-                yield (order_id,)
 
 
 class World:
@@ -113,13 +105,16 @@ class World:
         shares: Mapping[str, Fraction] | None = None,
         tenant_id: str = NORTH,
         programme_id: str = "main",
+        customer_status: CustomerStatus = "",
+        segments: tuple[str, ...] = (),
     ) -> Verdict:
         """The next revision: equal shares for the named affiliates, or the given ones; nobody: unattributed."""
         shares = shares or {name: Fraction(1, len(affiliates)) for name in affiliates}
         credits = tuple(Credit(name, f"touch-{name}", share.numerator, share.denominator) for name, share in shares.items())
         before = self.events.verdicts.get((tenant_id, order_id))
         revision = before.revision + 1 if before else 1
-        verdict = Verdict(revision, programme_id, 1, "credited" if credits else "no_touch", credits, f"inputs-{revision}")
+        result, inputs_hash = "credited" if credits else "no_touch", f"inputs-{revision}"
+        verdict = Verdict(revision, programme_id, 1, result, credits, inputs_hash, customer_status, segments)
         self.events.verdicts[(tenant_id, order_id)] = verdict
         self.events.changes[(tenant_id, order_id)] = self.clock()
         return verdict

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 from sqlalchemy import event, text
 
-from core.catalogue import Programme, RateCard, Rule
-from core.clock import DAY, HOUR, SECOND
+from core.catalogue import Condition, Programme, RateCard, Rule, Segment
+from core.clock import DAY, SECOND
 from core.errors import Unavailable
 from core.events import Line
 from payouts.accrue import AccrualReport, accrue_once, run_accrual
@@ -158,16 +158,80 @@ def test_the_shops_word_on_the_customer_stands(sqlite_world):
     assert (sqlite_world.earned("A-1"), sqlite_world.earned("A-2")) == ({"anna": 10_00}, {"anna": 8_00})
 
 
-def test_without_a_word_history_decides_and_a_stranger_is_neither(sqlite_world):
-    shoe = Line("1", 100_00, category="shoes")
-    sqlite_world.sell("A-2", "anna", shoe, customer_keys=("em:1", "loy:9"), at=sqlite_world.clock() - HOUR)
-    sqlite_world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=sqlite_world.clock() - 2 * HOUR)
-    sqlite_world.sell("A-3", "anna", shoe)
-    sqlite_world.sell("A-0", "anna", shoe, customer_keys=("loy:9",), at=sqlite_world.clock() - 3 * HOUR, test=True)
-    sqlite_world.sell("A-1", "anna", shoe, customer_keys=("loy:9",), at=sqlite_world.clock() - 3 * HOUR, tenant_id=SOUTH)
+def test_without_a_word_the_decision_says_who_the_customer_is(sqlite_world):
+    statuses = {"A-1": "new", "A-2": "returning", "A-3": "lapsed", "A-4": ""}
+    for order_id, status in statuses.items():
+        sqlite_world.order(order_id, Line("1", 100_00, category="shoes"), customer_keys=("em:1",))
+        sqlite_world.decide(order_id, "anna", customer_status=status)
     sqlite_world.accrue()
 
-    assert [sqlite_world.earned(order_id)["anna"] for order_id in ("A-1", "A-2", "A-3")] == [10_00, 8_00, 8_00]
+    assert [sqlite_world.earned(order_id)["anna"] for order_id in statuses] == [10_00, 8_00, 8_00, 8_00]
+
+
+def test_late_identity_prices_the_line_anew_and_posts_the_difference(sqlite_world):
+    sqlite_world.order("A-1", Line("1", 100_00, category="shoes"), customer_keys=("em:1",))
+    for status, earned in (("new", 10_00), ("returning", 8_00), ("returning", 8_00), ("new", 10_00)):
+        sqlite_world.decide("A-1", "anna", customer_status=status)
+        sqlite_world.accrue()
+        assert sqlite_world.earned("A-1") == {"anna": earned}
+
+    rows = [(row.kind, row.amount_minor, row.rule_id, row.rate_card_version) for row in sqlite_world.rows("A-1")]
+    assert rows == [("sale", 10_00, "shoes-new", 1), ("redecision", -2_00, "all", 1), ("redecision", 2_00, "shoes-new", 1)]
+
+
+def test_the_version_that_priced_first_stays_when_the_customer_turns_out_to_be_another(sqlite_world):
+    sqlite_world.order("A-1", Line("1", 100_00, category="shoes"))
+    sqlite_world.decide("A-1", "anna", customer_status="new")
+    sqlite_world.accrue()
+    sqlite_world.put(RateCard(NORTH, "main", 2, 0, 30, (Rule("all", percent_bps=9900),)))
+    sqlite_world.decide("A-1", "anna", customer_status="returning")
+    sqlite_world.accrue()
+
+    assert sqlite_world.earned("A-1") == {"anna": 8_00}
+    assert {row.rate_card_version for row in sqlite_world.rows("A-1")} == {1}
+
+
+def test_where_a_decision_knows_nothing_of_the_customer_the_first_rule_stays(sqlite_world):
+    """As in decisions that an earlier program stored: a refund months later must not change what the rest is priced by."""
+    sqlite_world.order("A-1", Line("1", 100_00, category="shoes"))
+    sqlite_world.decide("A-1", "anna", customer_status="new")
+    sqlite_world.accrue()
+    sqlite_world.decide("A-1", "anna")
+    sqlite_world.refund("A-1", net_minor=50_00)
+    sqlite_world.accrue()
+
+    assert sqlite_world.earned("A-1") == {"anna": 5_00}
+
+
+def test_a_refund_and_a_new_status_end_in_the_same_sum_in_either_order(sqlite_world):
+    def refunded(order_id: str) -> None:
+        sqlite_world.refund(order_id, f"r-{order_id}", net_minor=33_33)
+
+    def flipped(order_id: str) -> None:
+        sqlite_world.decide(order_id, "anna", "ben", customer_status="returning")
+
+    for order_id, steps in (("A-1", (refunded, flipped)), ("A-2", (flipped, refunded))):
+        sqlite_world.order(order_id, Line("1", 99_99, category="shoes"))
+        sqlite_world.decide(order_id, "anna", "ben", customer_status="new")
+        sqlite_world.accrue()
+        for step in steps:
+            step(order_id)
+            sqlite_world.accrue()
+
+    assert sqlite_world.earned("A-1") == sqlite_world.earned("A-2")
+    assert sum(sqlite_world.earned("A-1").values()) == 5_33  # 8 % of 66.66, rounded down
+
+
+def test_segments_of_the_decision_choose_the_rule(sqlite_world):
+    firms = Rule("firms", priority=1, percent_bps=300, segments=("firms", "offices"))
+    sqlite_world.put(Segment(NORTH, "firms", "Firms", (Condition("account_type", ("b2b",)),)))
+    sqlite_world.put(RateCard(NORTH, "main", 2, sqlite_world.clock() - DAY, 30, (firms, Rule("all", priority=900, percent_bps=800))))
+    for order_id, segments in (("A-1", ("firms",)), ("A-2", ("others", "offices")), ("A-3", ("others",)), ("A-4", ())):
+        sqlite_world.order(order_id)
+        sqlite_world.decide(order_id, "anna", segments=segments)
+    sqlite_world.accrue()
+
+    assert [sqlite_world.earned(f"A-{number}")["anna"] for number in (1, 2, 3, 4)] == [3_00, 3_00, 8_00, 8_00]
 
 
 # --- the rate card in force ------------------------------------------------------------------------------------------
@@ -199,11 +263,10 @@ def test_a_rule_edited_later_does_not_touch_what_was_priced(sqlite_world):
 
 
 def test_a_new_decision_is_priced_as_the_order_was_first(sqlite_world):
-    """History may say "returning" later: the line's first rule stays."""
-    shoe = Line("1", 100_00, category="shoes")
-    sqlite_world.sell("A-2", "anna", shoe, customer_keys=("em:1",))
+    """An order that a later program decides again without knowing the customer: the line's first rule stays."""
+    sqlite_world.order("A-2", Line("1", 100_00, category="shoes"), customer_keys=("em:1",))
+    sqlite_world.decide("A-2", "anna", customer_status="new")
     sqlite_world.accrue()
-    sqlite_world.sell("A-1", "ben", shoe, customer_keys=("em:1",), at=sqlite_world.clock() - DAY)
     sqlite_world.decide("A-2", "ben")
     sqlite_world.accrue()
 
@@ -291,6 +354,25 @@ def test_a_fixed_amount_per_order_goes_with_the_last_of_its_lines(world):
     assert verify(world.books).fault is None
 
 
+def test_a_fixed_amount_that_moves_to_a_line_too_small_for_any_is_booked_in_any_order_of_arrival(world):
+    """5.00 for shoes and a gift of one cent: all of it is the shoes', until they go back and it is the gift's."""
+    lines = (Line("1", 100_00, category="bundle"), Line("2", 1, category="bundle"))
+    for order_id, early in (("A-1", True), ("A-2", False)):
+        world.sell(order_id, "anna", *lines)
+        if early:
+            world.accrue()
+        world.refund(order_id, lines={"1": 100_00})
+        report = world.accrue()
+
+        assert report.problems == ()
+        assert world.earned(order_id) == {"anna": 5_00}
+    world.decide("A-1", "ben")
+
+    assert world.accrue().problems == ()
+    assert world.earned("A-1") == {"anna": 0, "ben": 5_00}
+    assert verify(world.books).fault is None
+
+
 # --- a new decision --------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +420,15 @@ def test_a_share_that_shrinks_is_a_difference_not_a_new_sale(sqlite_world):
     sqlite_world.accrue()
 
     assert kinds(sqlite_world, "A-1") == [("sale", "anna", 8_00), ("redecision", "anna", -4_00), ("sale", "ben", 4_00)]
+
+
+def test_a_line_that_earns_nothing_is_told_once_although_another_lost_it(sqlite_world):
+    sqlite_world.order("A-1", Line("1", 13))
+    for shares in ({"ben": Fraction(2, 3), "anna": Fraction(1, 3)}, {"anna": Fraction(1, 3)}, {"anna": Fraction(1, 3)}):
+        sqlite_world.decide("A-1", shares=shares)
+        sqlite_world.accrue()
+
+    assert kinds(sqlite_world, "A-1") == [("sale", "ben", 1), ("sale", "anna", 0), ("redecision", "ben", -1)]
 
 
 def test_a_decision_that_changes_nothing_books_nothing(sqlite_world):

@@ -9,7 +9,7 @@ from core.credit import Credit
 from core.events import Line, Order, Refund, RefundLine
 from payouts.accrue import accrue_once
 from payouts.booking import Facts, Verdict
-from payouts.facts import NOTHING_YET, Change, fingerprint, read_changes, read_facts, with_history
+from payouts.facts import NOTHING_YET, Change, fingerprint, read_changes, read_facts
 from store.commissions import of_orders
 from store.events import EventsStore
 from tests.people import NORTH, SOUTH
@@ -186,33 +186,16 @@ def test_a_change_is_equal_while_nothing_new_was_stored(store):
     assert len({first[0], late[0], look()[0]}) == 3
 
 
-def test_history_by_time_then_event_id_within_the_tenant_and_without_tests(store):
-    store.order("B-1", keys=["em:1", "loy:1"])
-    store.order("B-2", keys=["em:2", "loy:1"], when=AT + 1)
-    store.order("B-3", keys=["em:2"], when=AT + 2)
-    store.order("B-4", keys=["em:4"])
-    store.order("B-4", keys=["em:4"], event_id="event-B-4-again", when=AT + 3)
-    store.order("C-1", keys=["em:5"], tenant_id=SOUTH)
-    store.order("C-2", keys=["em:5"], when=AT + 1)
-    store.order("D-1", keys=["em:6"], test=True)
-    store.order("D-2", keys=["em:6"], when=AT + 1)
-    store.order("E-1", keys=["em:7"])
-    store.order("E-2", keys=["em:7"])
-    order_ids = ["B-1", "B-2", "B-3", "B-4", "C-2", "D-2", "E-1", "E-2"]
-    for order_id in order_ids:
-        store.decision(order_id, 1, ANNA)
+def test_a_decision_says_what_it_took_the_customer_for(store):
+    store.order("A-1", customer_status="new")
+    store.decision("A-1", 1, ANNA, customer_status="new", segments=["firms"])
+    store.decision("A-1", 2, ANNA, customer_status="lapsed", segments=["firms", "north"])
+    store.order("A-2")
+    store.decision("A-2", 1, ANNA)
 
-    known = with_history(store.events, NORTH, read_facts(store.events, NORTH, order_ids))
+    verdicts = [facts.verdict for facts in read_facts(store.events, NORTH, ["A-1", "A-2"])]
 
-    assert [facts.order.order_id for facts in known if facts.ordered_before] == ["B-2", "B-3", "E-2"]
-
-
-def test_history_is_only_asked_where_the_shop_said_nothing(sqlite_world):
-    order = Order("e", NORTH, "A-1", "EUR", AT, AT, (), customer_keys=("em:1",), customer_status="new")
-    facts = [Facts(order, Verdict(1, "main", 1, "credited", (), ""))]
-
-    assert with_history(sqlite_world.events, NORTH, facts) == facts
-    assert sqlite_world.events.asked == []
+    assert [(one.customer_status, one.segments) for one in verdicts] == [("lapsed", ("firms", "north")), ("", ())]
 
 
 def test_the_fingerprint_follows_the_inputs():
@@ -229,7 +212,7 @@ def test_the_fingerprint_follows_the_inputs():
 def test_from_the_real_store_to_the_books(store, sqlite_world, clock):
     clock.at = AT + 60 * SECOND
     store.order("A-1", Line("1", 100_00, category="shoes"), keys=["em:1"])
-    store.decision("A-1", 1, ANNA, BEN, stored=clock())
+    store.decision("A-1", 1, ANNA, BEN, stored=clock(), customer_status="new")
     store.refund("A-1", "r1", 30_00, stored=clock())
 
     report = accrue_once(store.events, sqlite_world.books, clock)

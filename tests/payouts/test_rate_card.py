@@ -39,6 +39,38 @@ def test_only_the_customers_status_in_the_way_is_a_reason_of_its_own(status, exp
     assert (found.rule_id if expected else found) == (expected or "returning_customer")
 
 
+@pytest.mark.parametrize(
+    ("status", "segments", "expected"),
+    [
+        ("new", ("firms",), "r"),
+        ("new", ("vips", "firms"), "r"),
+        ("new", ("others",), "other_segment"),
+        ("new", (), "other_segment"),
+        ("lapsed", ("firms",), "returning_customer"),
+        ("lapsed", (), "other_segment"),
+    ],
+)
+def test_one_of_a_rules_segments_is_enough_and_none_is_a_reason(status, segments, expected):
+    rule = Rule("r", percent_bps=1, customer_status="new", segments=("firms", "vips"))
+    found = match([rule], SHOE, Context("EUR", "EUR", status, segments))
+
+    assert (found if isinstance(found, str) else found.rule_id) == expected
+
+
+def test_a_rule_for_segments_is_more_special_than_one_for_all():
+    rules = [Rule("all", percent_bps=500), Rule("firms", percent_bps=300, segments=("firms",))]
+
+    assert match(rules, SHOE, Context("EUR", "EUR", "", ("firms",))).rule_id == "firms"
+    assert match(rules, SHOE, Context("EUR", "EUR", "", ("vips",))).rule_id == "all"
+
+
+def test_a_rule_for_lapsed_customers_pays_for_them_alone():
+    rules = [Rule("back", percent_bps=900, customer_status="lapsed"), Rule("all", percent_bps=500)]
+
+    found = [match(rules, SHOE, Context("EUR", "EUR", status)).rule_id for status in ("lapsed", "returning", "new", "")]
+    assert found == ["back", "all", "all", "all"]
+
+
 def test_a_rule_for_everybody_pays_where_the_one_for_new_customers_does_not():
     rules = [Rule("new", priority=1, percent_bps=1000, customer_status="new"), Rule("all", percent_bps=500)]
 
@@ -148,6 +180,12 @@ def test_a_line_without_value_has_a_zero_base():
         (Rule("r", fixed_minor=1500, skus=("A", "B"), categories=("x",)), "BHD", "SKUs A and B in x pay 1.500 BHD per line"),
         (Rule("r", percent_bps=0, categories=("gift cards",)), "EUR", "Gift cards pay nothing"),
         (Rule("r", percent_bps=0, customer_status="returning"), "EUR", "Everything pays nothing for returning customers"),
+        (Rule("r", percent_bps=900, segments=("firms",)), "EUR", "Everything pays 9 % of the net price for orders in the segment firms"),
+        (
+            Rule("r", percent_bps=900, categories=("Shoes",), customer_status="lapsed", segments=("firms", "vips")),
+            "EUR",
+            "Shoes pay 9 % of the net price for lapsed customers in the segments firms or vips",
+        ),
     ],
 )
 def test_a_rule_in_plain_words(rule, currency, text):

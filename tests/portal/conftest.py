@@ -19,6 +19,7 @@ from core.catalogue import (
     Affiliate,
     ApiKey,
     Catalogue,
+    Condition,
     Coupon,
     Link,
     Membership,
@@ -26,6 +27,7 @@ from core.catalogue import (
     Programme,
     RateCard,
     Rule,
+    Segment,
     Store,
     Tenant,
     User,
@@ -65,6 +67,10 @@ def cast_catalogue() -> Catalogue:
             Store(NORTH, "till", "Berlin till", "pos"),
             Store(NORTH, "shop", "Web shop", "web", host="north.example"),
             Store(SOUTH, "cellar", "Cellar"),
+        ),
+        segments=(
+            Segment(NORTH, "firms", "Companies", (Condition("account_type", ("b2b",)),)),
+            Segment(SOUTH, "bookworms", "Bookworms of South", (Condition("loyalty_tier", ("gold",)),)),
         ),
         programmes=(
             Programme(NORTH, "main", "North affiliates", "https://north.example/", ("north.example",)),

@@ -1,6 +1,7 @@
 """The analyst's report: every dimension sums to the whole, and the file says what the page says."""
 
 import csv
+import json
 import re
 from fractions import Fraction
 
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.catalogue import Condition, Segment
 from core.clock import DAY, HOUR
 from core.events import Line, Refund, RefundLine
 from portal.analyst import DIMENSIONS, add_up, whole_parts
+from store.catalogue import put
 from tests.fakes import NOON
 from tests.people import ADA, NORTH
 from tests.portal.conftest import click, order, words_of
@@ -103,6 +106,38 @@ def test_dimensions_read_as_words(week):
     assert table(week, "by=customer")["New customer"] == ("1", "150.00")
     assert table(week, "by=device")["Phone"] == ("1", "300.00")
     assert list(table(week, "by=day")) == ["Thu 19 Nov 2026", "Fri 20 Nov 2026", "Sat 21 Nov 2026", "total"]
+
+
+def taken_for(world, order_id: str, **customer) -> None:
+    """A later decision on an order, as attribution would store it once it knew more of the customer."""
+    at = f"{NOON // 1000}.000"
+    row = {"tenant_id": NORTH, "order_id": order_id, "revision": 9, "result": "no_touch", "trace": "[]", "inputs_hash": "9"}
+    row |= {"ordered_at": f"{(NOON - HOUR) // 1000}.000", "decided_at": at, "stored_at": at} | customer
+    world.events.insert_json("decisions", json.dumps(row).encode(), f"taken-{order_id}")
+
+
+def test_customers_and_segments_are_what_the_decision_took_them_for(week, world):
+    with world.books.writing() as connection:
+        put(connection, Segment(NORTH, "vips", "Gold members", (Condition("loyalty_tier", ("gold",)),)), "tests", NOON)
+    taken_for(world, "O-3", segments=["vips", "firms"], customer_status="lapsed")
+    taken_for(world, "O-4", segments=["firms"], customer_status="returning")
+    taken_for(world, "O-5", segments=["gone"])
+
+    assert table(week, "by=segment") == {
+        "Companies + Gold members": ("1", "300.00"),
+        "Companies": ("1", "100.00"),
+        "gone": ("1", "350.00"),
+        "In no segment": ("3", "250.00"),
+        "total": ("6", "1000.00"),
+    }
+    assert table(week, "by=customer")["Lapsed customer"] == ("1", "300.00")
+    assert table(week, "by=customer&segment=firms") == {
+        "Lapsed customer": ("1", "300.00"),
+        "Returning customer": ("1", "100.00"),
+        "total": ("2", "400.00"),
+    }
+    assert table(week, "by=segment&customer_status=lapsed")["total"] == ("1", "300.00")
+    assert week.get("/analyst?segment=bookworms", as_=ADA).status_code == 422
 
 
 def test_currencies_stand_apart(week):

@@ -17,6 +17,9 @@ from payouts import batches, holds
 from portal.app import site_routes
 from store.batches import read_batches
 from store.catalogue import load_catalogue
+from store.disputes import Case, Evidence, open_case
+from store.replays import Replay, add_replay
+from tests.fakes import NOON
 from tests.people import ADA, ANNA, FRANK, MARTHA, NORTH, SOUTH
 from tests.portal.conftest import click, key_of, order
 
@@ -31,20 +34,26 @@ OWN = {
     "tenant_id": NORTH,
     "programme_id": "main",
     "store_id": "till",
+    "segment_id": "firms",
     "key_id": "north-tests",
     "batch_id": "pb_1",
     "affiliate_id": "anna",
     "order_id": "O-1",
+    "case_id": "case-of-anna",
+    "replay_id": "replay-of-north",
 }
 FOREIGN = {
     "code": "charlie-south",
     "tenant_id": SOUTH,
     "programme_id": "collectors",
     "store_id": "cellar",
+    "segment_id": "bookworms",
     "key_id": "south-tests",
     "batch_id": "pb_2",
     "affiliate_id": "charlie",
     "order_id": "S-1",
+    "case_id": "case-of-charlie",
+    "replay_id": "replay-of-south",
 }
 OF_SOUTH = ("South", "south", "Charlie", "charlie", "CHARLIE5", "collectors", "S-1", "S-2", "$2.00", "stella")
 OF_BEN = ("Ben Deals", "ben-north", "BEN10", "B-1", "ben@deals.example")
@@ -61,6 +70,16 @@ def both(portal, world):
         click("c", "charlie", visitor="v", tenant=SOUTH),
         order("S-1", visitor="v", tenant=SOUTH),
     )
+    with world.books.writing() as connection:
+        for case in (
+            Case(NORTH, "case-of-anna", "anna", "O-1", "incorrect", "open", NOON, "anna@blog.example", NOON, 1),
+            Case(SOUTH, "case-of-charlie", "charlie", "S-1", "untracked", "open", NOON, "charlie@app.example", NOON, 1),
+        ):
+            open_case(connection, case, Evidence(None, None), f"a claim of {case.affiliate_id}")
+        for tenant_id in (NORTH, SOUTH):
+            kept = {"after": "", "total": 0, "tally": {}, "moved_at": NOON, "requested_by": "", "requested_at": NOON}
+            asked = {"fingerprint": "f", "from_at": 0, "to_at": NOON, "policies": [], "state": "stopped"}
+            add_replay(connection, Replay(tenant_id=tenant_id, replay_id=f"replay-of-{tenant_id}", **asked, **kept))
     for tenant_id, currency, batch_id in ((NORTH, "EUR", "pb_1"), (SOUTH, "USD", "pb_1"), (SOUTH, "USD", "pb_2")):
         if batch_id == "pb_2":
             world.clock.advance(HOUR)

@@ -1,13 +1,15 @@
 """Memberships: approved, declined, suspended, let back in, with what each affiliate brought."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.catalogue import Affiliate, Membership
-from core.catalogue_rules import flaws_of, known_of
+from core.catalogue_rules import flaws_of
 from core.clock import DAY, HOUR
 from core.errors import Conflict
+from core.flaws import known_of
 from portal.merchant_affiliates import ACTIONS, acted, actions_of
 from store.catalogue import find, put
 from tests.fakes import NOON
@@ -76,6 +78,19 @@ def test_approved_then_suspended_then_let_back_in(portal, sqlite_books, clock, d
     clock.advance(HOUR)
     act(portal, "reinstate")
     assert membership(sqlite_books) == Membership("north", "main", "dora", "approved", NOON - DAY, NOON)
+
+
+def test_software_is_marked_and_unmarked_and_nothing_else_moves(portal, sqlite_books):
+    before = membership(sqlite_books, "anna")
+    assert act(portal, "software", "anna").status_code == 303
+    assert membership(sqlite_books, "anna") == msgspec.structs.replace(before, software=True)
+    page = words_of(portal.get(PATH, as_=MARTHA))
+    assert "Anna's Blog anna North affiliates Approved Software since 17 Oct 2025" in page
+    assert "Not software Anna's Blog in North affiliates" in page
+
+    assert act(portal, "software", "anna").status_code == 409
+    act(portal, "not_software", "anna")
+    assert membership(sqlite_books, "anna") == before
 
 
 def test_who_was_declined_may_be_approved_later(portal, sqlite_books, dora):

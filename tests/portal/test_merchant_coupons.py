@@ -34,6 +34,16 @@ def test_a_coupon_is_added_in_upper_case(portal, sqlite_books):
     )
 
 
+def test_an_exclusive_code_says_so(portal, sqlite_books):
+    portal.post(PATH, NEW | {"exclusive": "yes"}, as_=MARTHA)
+
+    assert coupon(sqlite_books, "ANNA-10").exclusive
+    assert not coupon(sqlite_books, "BEN10").exclusive
+    page = words_of(portal.get(PATH, as_=MARTHA))
+    assert "ANNA-10 Exclusive Anna's Blog" in page
+    assert "BEN10 Ben Deals" in page
+
+
 def test_every_fault_at_once(portal, sqlite_books):
     bad = {
         "code": "ten off",

@@ -49,13 +49,98 @@ def test_a_new_version_is_added_and_the_old_one_stays(portal, sqlite_books):
 
 
 def test_all_faults_come_at_once_and_nothing_is_written(portal, sqlite_books):
-    bad = {"effective_from": "soon", "window_click": "0", "place_coupon": "1", "place_impression": "9"}
+    bad = {"effective_from": "soon", "window_click": "0", "place_coupon": "15", "first_bps": "101", "lock_days": "0", "paid_recent": "x"}
+    bad |= {"model": "best", "coupon_rule": "share", "segment": "bookworms"}
     page = portal.post(PATH, NEW | bad | {"action": "write"}, as_=MARTHA)
 
     assert page.status_code == 422
     for field in bad:
         assert f'id="{field}-fault"' in page.text, field
+    assert "9 fields need another look." in words_of(page)
     assert len(policies(sqlite_books)) == 1
+
+
+RULED = {
+    "model": "participation",
+    "place_click": "1",
+    "place_scan": "1",
+    "window_scan": "90",
+    "unit_scan": "days",
+    "introducer_bps": "20",
+    "closer_bps": "62.5 %",
+    "coupon_rule": "click_wins",
+    "guard_exclusive_codes": "no",
+    "paid_rule": "unless_recent",
+    "paid_media": "CPC, newsletter, cpc",
+    "paid_recent": "3",
+    "direct_rule": "counts",
+    "self_referral": "refuse",
+    "min_seconds_to_order": "5",
+    "stand_down_minutes": "30",
+    "lock_days": "90",
+}
+
+
+def test_every_rule_can_be_written_and_stands_in_the_next_form(portal, sqlite_books):
+    assert portal.post(PATH, NEW | RULED | {"action": "write"}, as_=MARTHA).status_code == 303
+
+    written = policies(sqlite_books)[1]
+    assert written == Policy(
+        "north",
+        "main",
+        2,
+        NOON + 9 * DAY + 12 * HOUR,
+        "participation",
+        (TouchWindow("click", 168), TouchWindow("scan", 2160, tied=True), TouchWindow("coupon", 0)),
+        introducer_bps=2000,
+        closer_bps=6250,
+        coupon_rule="click_wins",
+        guard_exclusive_codes=False,
+        paid_rule="unless_recent",
+        paid_media=("cpc", "newsletter"),
+        paid_recent=3,
+        direct_rule="counts",
+        self_referral="refuse",
+        min_seconds_to_order=5,
+        stand_down_minutes=30,
+        lock_days=90,
+    )
+    page = portal.get(PATH, as_=MARTHA).text
+    for shown in (
+        'name="closer_bps" type="text" autocomplete="off" value="62.5"',
+        'value="participation" checked',
+        'value="cpc, newsletter"',
+    ):
+        assert shown in page
+    assert page.count('<details class="group" open>') == 4
+
+
+def test_rules_that_do_not_fit_one_another_are_told_at_their_field(portal, sqlite_books):
+    wrong = {"first_bps": "60", "last_bps": "50", "coupon_rule": "split", "place_coupon": ""}
+    page = portal.post(PATH, NEW | wrong | {"action": "write"}, as_=MARTHA)
+
+    assert page.status_code == 422
+    assert "This and first are more than 100 % together." in words_of(page)
+    assert "'split' settles coupon against click, so the policy must list both classes." in words_of(page)
+    assert len(policies(sqlite_books)) == 1
+
+
+def test_orders_of_a_segment_have_a_policy_of_their_own_beside_everybodys(portal):
+    portal.post(PATH, NEW | {"effective_from": "", "segment": "firms", "place_coupon": "", "action": "write"}, as_=MARTHA)
+    page = words_of(portal.get(PATH, as_=MARTHA))
+
+    assert "In force for Companies Version 2, for orders from 21 Nov 2026, 12:00" in page
+    assert "In force for every other order Version 1, for orders from 17 Oct 2025" in page
+    assert "Version 2 In force Companies: orders from 21 Nov 2026, 12:00" in page
+    assert "Version 1 In force orders from 17 Oct 2025" in page
+    assert "Version 2" not in words_of(portal.get("/merchant/programmes/main", as_=MARTHA)).partition("What it pays")[0]
+
+
+def test_the_draft_can_be_tried_on_past_orders(portal):
+    page = portal.get(PATH, as_=MARTHA).text
+
+    assert '<button class="quiet" name="action" value="try" formaction="/merchant/replay">' in page
+    assert '<input type="hidden" name="programme_id" value="main">' in page
 
 
 def test_a_version_may_not_begin_in_the_past(portal, sqlite_books):

@@ -1,6 +1,7 @@
 """Programmes and stores: listed, added, changed, with every fault at once."""
 
 from core.catalogue import Programme, Store
+from core.clock import DAY, HOUR, MINUTE
 from store.catalogue import find, recent_changes
 from tests.people import MARTHA, STELLA
 from tests.portal.conftest import words_of
@@ -30,6 +31,31 @@ def test_a_programme_is_added(portal, sqlite_books):
     with sqlite_books.reading() as connection:
         assert recent_changes(connection, 1)[0].changed_by == MARTHA.user_id
     assert "Outlet outlet https://outlet.north.example/ 0 Default Write one" in words_of(portal.get("/merchant/programmes", as_=MARTHA))
+
+
+def test_a_programme_of_a_season_and_a_segment_keeps_both_through_its_form(portal, sqlite_books):
+    season = {"starts_at": "2026-12-01T00:00", "ends_at": "2026-12-24T18:30", "segments": ["firms"]}
+    portal.post("/merchant/programmes", PROGRAMME | season, as_=MARTHA)
+    made = found(sqlite_books, Programme, "north", "outlet")
+
+    assert (made.segments, made.ends_at - made.starts_at) == (("firms",), 23 * DAY + 18 * HOUR + 30 * MINUTE)
+    page = portal.get("/merchant/programmes/outlet", as_=MARTHA).text
+    assert 'value="2026-12-01T00:00"' in page
+    assert 'name="segments" value="firms" checked' in page
+    portal.post("/merchant/programmes/outlet", PROGRAMME | season, as_=MARTHA)
+    assert found(sqlite_books, Programme, "north", "outlet") == made
+
+    page = portal.post("/merchant/programmes/outlet", PROGRAMME | season | {"ends_at": "2026-12-01T00:00"}, as_=MARTHA)
+    assert "This is not after starts_at, so the programme would never take an order." in words_of(page)
+    assert found(sqlite_books, Programme, "north", "outlet") == made
+
+
+def test_a_store_shows_every_programme_that_takes_its_orders(portal):
+    portal.post("/merchant/programmes", PROGRAMME | {"stores": [], "segments": ["firms"]}, as_=MARTHA)
+    portal.post("/merchant/programmes", PROGRAMME | {"programme_id": "later", "starts_at": "2026-12-01T00:00"}, as_=MARTHA)
+
+    page = words_of(portal.get("/merchant/stores", as_=MARTHA))
+    assert "Berlin till till Store till – – North affiliates Outlet for firms" in page
 
 
 def test_a_bad_programme_shows_every_fault_and_what_was_typed(portal, sqlite_books):

@@ -18,7 +18,8 @@ rules = st.lists(
             st.sampled_from(["Shoes", "Gift cards", "A & B", "Shoes, Boots", 'the "best"', "a,b", 'a","b']), unique=True
         ).map(tuple),
         skus=st.lists(st.sampled_from(["sku-1", "sku/2"]), unique=True).map(tuple),
-        customer_status=st.sampled_from(["", "new", "returning"]),
+        customer_status=st.sampled_from(["", "new", "returning", "lapsed"]),
+        segments=st.lists(st.sampled_from(["firms", "vips"]), unique=True).map(tuple),
     )
     | st.builds(
         Rule,

@@ -71,6 +71,20 @@ def test_a_new_version_is_added_and_the_old_one_stays(portal, sqlite_books):
     assert (change.what, change.changed_by, change.changed_at) == ("added rate card north main 2", MARTHA.user_id, NOON)
 
 
+def test_a_rule_for_a_segment_is_written_and_only_for_ones_own(portal, sqlite_books):
+    typed = {"segments_0": "firms", "customer_status_0": "lapsed", "action": "write"}
+    assert portal.post(PATH, NEW | typed, as_=MARTHA).status_code == 303
+    assert cards(sqlite_books)[1].rules[0].segments == ("firms",)
+    page = words_of(portal.get(PATH, as_=MARTHA))
+    assert "Boots pay 12.5 % of the net price for lapsed customers in the segment firms" in page
+    assert "Your segments : firms." in page
+
+    page = portal.post(PATH, NEW | {"segments_0": "bookworms", "action": "write"}, as_=MARTHA)
+    assert page.status_code == 422
+    assert "Rule boots: 'bookworms' is not a segment of tenant north." in words_of(page)
+    assert len(cards(sqlite_books)) == 2
+
+
 def test_a_planned_version_shows_in_the_history_with_its_sentences(portal):
     portal.post(PATH, NEW | {"action": "write"}, as_=MARTHA)
     page = words_of(portal.get(PATH, as_=MARTHA))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from core.catalogue import Policy, version_at
 from core.clock import parse_instant
 from portal.forms import Form
-from portal.merchant_versions import read_effective_from, timeline, tomorrow
+from portal.merchant_versions import read_effective_from, timeline, tomorrow, typed_instant
 
 NOW = parse_instant("2026-11-21T20:15:00Z")
 
@@ -69,3 +69,12 @@ def test_a_start_in_the_past_or_no_date_and_time_is_a_fault(text):
 
 def test_the_proposal_is_the_next_midnight():
     assert tomorrow(NOW) == "2026-11-22T00:00"
+
+
+@pytest.mark.parametrize(
+    ("at", "typed"),
+    [(0, "1970-01-01T00:00"), (60_000, "1970-01-01T00:01"), (61_000, "1970-01-01T00:01:01"), (61_005, "1970-01-01T00:01:01.005")],
+)
+def test_an_instant_is_typed_as_short_as_it_can_be_read_back(at, typed):
+    assert typed_instant(at) == typed
+    assert Form.of(at=typed).instant("at") == at

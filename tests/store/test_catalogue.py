@@ -1,8 +1,26 @@
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from sqlalchemy import delete
 
-from core.catalogue import Affiliate, ApiKey, Catalogue, Coupon, Link, Membership, Policy, Programme, RateCard, Rule, Tenant, User
+from core.catalogue import (
+    Affiliate,
+    ApiKey,
+    Catalogue,
+    Coalition,
+    CoalitionMember,
+    Condition,
+    Coupon,
+    Link,
+    Membership,
+    Policy,
+    Programme,
+    RateCard,
+    Rule,
+    Segment,
+    Tenant,
+    User,
+)
 from core.errors import Conflict, NotFound
 from store import schema
 from store.books import Books
@@ -21,6 +39,7 @@ from store.catalogue import (
     load_catalogue,
     memberships_of,
     next_version,
+    partner_names,
     policies_of,
     programmes_of,
     put,
@@ -106,6 +125,37 @@ def test_one_tenant_is_loaded_with_its_own_staff_and_members_only(books):
     assert load(books, "nowhere") == Catalogue()
 
 
+def test_a_coalition_is_loaded_by_its_members_and_tells_them_no_more_than_names(books):
+    west = Tenant("west", "West Tea", "EUR")
+    pair = Coalition("pair", "Pair", (CoalitionMember("north", 1), CoalitionMember("south", 2, 9)), ("click", "call"), "south")
+    tea = Coalition("tea", "Tea", (CoalitionMember("south", 1), CoalitionMember("west", 2)))
+    fill(books)
+    fill(books, Catalogue(tenants=(west,), coalitions=(pair, tea)))
+
+    assert load(books).coalitions == (pair, tea)
+    assert load(books, "north").coalitions == (pair,)
+    assert load(books, "south").coalitions == (pair, tea)
+    with books.reading() as connection:
+        assert partner_names(connection, "north") == {"north": "North Outdoor", "south": "South Books"}
+        assert partner_names(connection, "west") == {"south": "South Books", "west": "West Tea"}
+        assert partner_names(connection, "nowhere") == {}
+
+
+def test_a_segment_may_change_and_the_change_names_its_fields(books):
+    fill(books)
+    firms = Segment("north", "firms", "Firms", (Condition("account_type", ("b2b",)),))
+    with books.writing() as connection:
+        assert put(connection, firms, "martha", 8) == "added"
+        wider = msgspec.structs.replace(firms, conditions=(Condition("account_type", ("b2b", "public")),))
+        assert put(connection, wider, "martha", 9) == "changed"
+        assert [change.what for change in recent_changes(connection, 2)] == [
+            "changed segment north firms: conditions",
+            "added segment north firms",
+        ]
+    assert load(books, "north").segments == (wider,)
+    assert load(books, "south").segments == ()
+
+
 def test_put_says_what_it_did_and_notes_it_without_values(books):
     fill(books)
     with books.writing() as connection:
@@ -132,7 +182,11 @@ def test_an_untouched_catalogue_has_version_zero(books):
 
 def test_a_version_of_a_policy_or_rate_card_never_changes(books):
     fill(books)
-    for other in (Policy("north", "main", 1, 5), RateCard("north", "main", 1, 0, 31, (Rule("all", percent_bps=750),))):
+    for other in (
+        Policy("north", "main", 1, 5),
+        Policy("north", "main", 1, 0, lock_days=61),
+        RateCard("north", "main", 1, 0, 31, (Rule("all", percent_bps=750),)),
+    ):
         with pytest.raises(Conflict, match="a version never changes; add the next version"), books.writing() as connection:
             put(connection, other, "martha", 8)
     with books.writing() as connection:

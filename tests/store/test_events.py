@@ -37,6 +37,22 @@ def test_a_json_block_is_stored_to_the_millisecond(any_events: EventsStore) -> N
     assert any_events.select(LEADS) == [("a", 1_700_000_000_123), ("b", 1_700_000_000_123)]
 
 
+def test_a_block_of_columns_is_stored_whatever_it_holds(any_events: EventsStore) -> None:
+    """Two newlines in a row end the rows of a statement, for chDB: a binary block must not stand in one."""
+    texts = ["\n\n", "a\n\nb", "\x00;'\\", "日本"]
+    columns = {
+        "tenant_id": ["north"] * 4,
+        "touch_id": texts,
+        "occurred_at": [0x0A0A + number for number in range(4)],
+        "subs": [texts, (), ["x"], ()],
+    }
+    for _ in range(2):
+        any_events.insert_columns("touches", columns, "one")
+
+    stored = Query("stored", "SELECT touch_id, toUnixTimestamp64Milli(occurred_at), subs FROM touches ORDER BY occurred_at")
+    assert any_events.select(stored) == list(zip(texts, range(0x0A0A, 0x0A0E), [texts, [], ["x"], []], strict=True))
+
+
 def test_the_same_token_stores_once_and_another_token_stores_again(any_events: EventsStore) -> None:
     for token in ("one", "one", "two"):
         any_events.insert_json("leads", lead("a"), token)

@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, delete, insert, inspect, text, update
 from sqlalchemy.exc import IntegrityError
 
+from core.catalogue import Coupon, Membership, Policy, Programme, Tenant, TouchWindow
 from core.errors import StoreVersionError, Unavailable
 from core.settings import Settings
 from store import schema
 from store.books import Books, open_books
+from store.catalogue import load_catalogue
 from store.columns import COLUMNS
 from store.events import EventsStore, Query, connect_events
 from store.migrate import (
@@ -36,7 +40,9 @@ from store.versions import MIGRATIONS, check_books
 from tests.servers import postgres_database
 
 SETTINGS = Settings()
-HEAD = "0004"
+BOOKS = ["0001_books", "0002_append_only", "0003_spools", "0004_caps", "0005_journeys", "0006_disputes"]
+HEAD = BOOKS[-1][:4]
+EVENTS = ["0001_events", "0002_decisions", "0003_journeys", "0004_identity", "0005_lookups"]
 ALL_COLUMNS = Query(
     "all_columns",
     "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() ORDER BY table, position",
@@ -96,7 +102,7 @@ def test_files_are_named_in_the_order_in_which_they_run() -> None:
 
 
 def test_migrating_makes_the_books_once(empty_url: str) -> None:
-    assert migrate_books(empty_url) == ["0001_books", "0002_append_only", "0003_spools", "0004_caps"]
+    assert migrate_books(empty_url) == BOOKS
     assert migrate_books(empty_url) == []
     with closing(open_books(empty_url)) as books:
         check_books(books)
@@ -113,7 +119,7 @@ def test_two_programs_may_migrate_at_once(empty_url: str) -> None:
         program.stdin.flush()
     answers = sorted(program.communicate(timeout=60)[0].strip() for program in programs)
 
-    assert answers == ["['0001_books', '0002_append_only', '0003_spools', '0004_caps']", "[]"]
+    assert answers == [str(BOOKS), "[]"]
 
 
 def test_a_failed_migration_leaves_nothing_behind(empty_url: str) -> None:
@@ -138,29 +144,68 @@ def test_newer_books_are_refused(books: Books, books_url: str) -> None:
     set_version(books, "0099")
 
     for use in (lambda: migrate_books(books_url), lambda: check_books(books), lambda: books_sql(books_url)):
-        with pytest.raises(StoreVersionError, match=r"^books are at version 0099, this program knows 0004: install a newer Fairshare$"):
+        with pytest.raises(StoreVersionError, match=rf"^books are at version 0099, this program knows {HEAD}: install a newer Fairshare$"):
             use()
 
 
-def test_older_books_are_refused_until_they_are_migrated(sqlite_books: Books, sqlite_url: str) -> None:
-    with sqlite_books.writing() as connection:
-        for name in connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
-            connection.execute(text(f"DROP TRIGGER {name}"))
-        for made in (schema.spools, schema.leases):
-            made.drop(connection)
-        connection.execute(text("DROP INDEX ix_links_changed_version"))
-        for table in ("programmes", "links"):
-            for column in ("daily_click_cap", "total_click_cap", "fallback_url"):
-                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        connection.execute(text("ALTER TABLE links DROP COLUMN changed_version"))
-    set_version(sqlite_books, "0001")
+def books_at(url: str, version: str) -> None:
+    """Books as the program of that version made them."""
+    script = ScriptDirectory(FOLDER, version_locations=[MIGRATIONS])
 
-    with pytest.raises(StoreVersionError, match=rf"^the books are at version 0001, this program needs {HEAD}: run fairshare migrate$"):
-        check_books(sqlite_books)
-    assert "CREATE TRIGGER entries_no_update" in books_sql(sqlite_url)
-    assert "CREATE TABLE entries" not in books_sql(sqlite_url)
-    assert migrate_books(sqlite_url) == ["0002_append_only", "0003_spools", "0004_caps"]
-    check_books(sqlite_books)
+    def steps(found: str | None, _context: MigrationContext) -> Any:
+        return script._upgrade_revs(version, found)  # type: ignore[arg-type]
+
+    with (
+        closing(open_books(url)) as books,
+        books.writing() as connection,
+        EnvironmentContext(Config(), script, fn=steps) as environment,
+    ):
+        environment.configure(connection=connection)
+        environment.run_migrations()
+
+
+def test_older_books_are_refused_until_they_are_migrated(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/books.sqlite"
+    books_at(url, "0001")
+
+    with closing(open_books(url)) as books:
+        with pytest.raises(StoreVersionError, match=rf"^the books are at version 0001, this program needs {HEAD}: run fairshare migrate$"):
+            check_books(books)
+        assert "CREATE TRIGGER entries_no_update" in books_sql(url)
+        assert "CREATE TABLE entries" not in books_sql(url)
+        assert migrate_books(url) == BOOKS[1:]
+        check_books(books)
+
+
+def test_a_policy_of_earlier_books_decides_as_it_did(tmp_path: Path) -> None:
+    """Written before there were models and rules to choose from: every new field gets the value that was the only one."""
+    url = f"sqlite:///{tmp_path}/books.sqlite"
+    books_at(url, "0004")
+    with closing(open_books(url)) as books:
+        with books.writing() as connection:
+            for statement in OLD_BOOKS:
+                connection.execute(text(statement))
+        migrate_books(url)
+        with books.reading() as connection:
+            found = load_catalogue(connection)
+
+    assert found.policies == (Policy("north", "main", 1, 5, "last", (TouchWindow("click", 720),)),)
+    assert found.tenants == (Tenant("north", "North", "EUR"),)
+    assert found.programmes == (Programme("north", "main", "Main", "https://north.example/"),)
+    assert found.memberships == (Membership("north", "main", "anna", "applied", 1),)
+    assert found.coupons == (Coupon("north", "TEN", "main", "anna"),)
+
+
+OLD_BOOKS = [
+    "INSERT INTO tenants (tenant_id, name, currency) VALUES ('north', 'North', 'EUR')",
+    "INSERT INTO programmes (tenant_id, programme_id, name, landing_url, hosts, stores) "
+    "VALUES ('north', 'main', 'Main', 'https://north.example/', '[]', '[]')",
+    "INSERT INTO affiliates (affiliate_id, name, email) VALUES ('anna', 'Anna', 'a@x.example')",
+    "INSERT INTO memberships (tenant_id, programme_id, affiliate_id, status, applied_at) VALUES ('north', 'main', 'anna', 'applied', 1)",
+    "INSERT INTO coupons (tenant_id, code, programme_id, affiliate_id) VALUES ('north', 'TEN', 'main', 'anna')",
+    "INSERT INTO policies (tenant_id, programme_id, version, effective_from, model, classes) "
+    """VALUES ('north', 'main', 1, 5, 'last_click', '[{"touch"\\:"click","window_hours"\\:720}]')""",
+]
 
 
 def test_books_that_do_not_exist_are_named_and_not_made(tmp_path: Path) -> None:
@@ -328,16 +373,20 @@ def test_a_replicated_engine_names_its_window_differently() -> None:
 
 
 def test_a_store_that_never_was_migrated_is_refused(empty_store: EventsStore) -> None:
-    with pytest.raises(StoreVersionError, match=r"^events store is at version 0, this program needs 2: run fairshare migrate$"):
+    with pytest.raises(
+        StoreVersionError, match=rf"^events store is at version 0, this program needs {EVENTS[-1][3]}: run fairshare migrate$"
+    ):
         check_events(empty_store)
 
 
 def test_an_older_events_store_is_refused_until_it_is_migrated(empty_store: EventsStore) -> None:
     migrate_events(empty_store, SETTINGS, read_migrations()[:1])
 
-    with pytest.raises(StoreVersionError, match=r"^events store is at version 1, this program needs 2: run fairshare migrate$"):
+    with pytest.raises(
+        StoreVersionError, match=rf"^events store is at version 1, this program needs {EVENTS[-1][3]}: run fairshare migrate$"
+    ):
         check_events(empty_store)
-    assert migrate_events(empty_store, SETTINGS) == ["0002_decisions"]
+    assert migrate_events(empty_store, SETTINGS) == EVENTS[1:]
     check_events(empty_store)
 
 
@@ -353,7 +402,9 @@ def test_a_newer_events_store_is_refused(empty_store: EventsStore) -> None:
         lambda: check_events(empty_store),
         lambda: events_sql(empty_store, SETTINGS),
     ):
-        with pytest.raises(StoreVersionError, match=r"^events store is at version 9, this program knows 2: install a newer Fairshare$"):
+        with pytest.raises(
+            StoreVersionError, match=rf"^events store is at version 9, this program knows {EVENTS[-1][3]}: install a newer Fairshare$"
+        ):
             use()
 
 
@@ -366,16 +417,16 @@ def test_a_migration_that_was_edited_after_it_ran_is_refused(empty_store: Events
 
 
 def test_a_migration_that_died_half_way_is_completed(empty_store: EventsStore) -> None:
-    first, second = read_migrations()
+    first, *rest = read_migrations()
     broken = Migration(
         1, first.name, first.template.replace("CREATE TABLE IF NOT EXISTS refunds (", "CREATE TABLE IF NOT EXISTS refunds OOPS (")
     )
     with pytest.raises(Unavailable, match="Syntax error"):
-        migrate_events(empty_store, SETTINGS, [broken, second])
+        migrate_events(empty_store, SETTINGS, [broken, *rest])
     assert "orders" in columns(empty_store)
     assert "refunds" not in columns(empty_store)
 
-    assert migrate_events(empty_store, SETTINGS) == ["0001_events", "0002_decisions"]
+    assert migrate_events(empty_store, SETTINGS) == EVENTS
     assert columns(empty_store) == COLUMNS
 
 
@@ -385,6 +436,6 @@ def test_an_events_dry_run_makes_nothing_and_prints_what_would_make_it(empty_sto
     assert sql == events_sql(None, SETTINGS)
 
     for statement in sql.split(";\n"):
-        if "CREATE" in statement:
+        if re.search(r"^(CREATE|ALTER)", statement, re.MULTILINE):
             empty_store.command(statement)
     assert columns(empty_store) == {table: COLUMNS[table] for table in COLUMNS if table != "schema_migrations"}

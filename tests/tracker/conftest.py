@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from core.catalogue import Affiliate, ApiKey, Link, Membership, Programme, Tenant
+from core.catalogue import Affiliate, ApiKey, Coalition, CoalitionMember, Link, Membership, Programme, Tenant
+from core.clock import DAY
 from core.events import Event, decode_event
 from core.settings import Settings
 from store.books import open_books
 from store.catalogue import put
-from tests.fakes import FakeClock
+from tests.fakes import NOON, FakeClock
 from tests.people import NORTH, SOUTH
 from tracker.answer import Answer
 from tracker.app import Running, running
@@ -49,6 +50,23 @@ API_KEYS = (
     ApiKey("k-north", NORTH, "shop", hashlib.sha256(KEY_NORTH.encode()).hexdigest()),
     ApiKey("k-south", SOUTH, "shop", hashlib.sha256(KEY_SOUTH.encode()).hexdigest()),
 )
+KEY_MALL = "key-of-mall"
+MALL = (
+    Tenant("mall", "Mall", "EUR"),
+    ApiKey("k-mall", "mall", "basket", hashlib.sha256(KEY_MALL.encode()).hexdigest()),
+    Coalition(
+        "fair",
+        "Fair",
+        (
+            CoalitionMember("mall", NOON - 100 * DAY),
+            CoalitionMember(NORTH, NOON - 10 * DAY),
+            CoalitionMember(SOUTH, NOON - 90 * DAY, NOON - 80 * DAY),
+            CoalitionMember(SOUTH, NOON - 1 * DAY, NOON + 1 * DAY),
+        ),
+        marketplace_id="mall",
+    ),
+)
+"""A marketplace that may pass on orders for North and South, in a coalition with both. South was away for a while."""
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +173,17 @@ def catalogue_url(sqlite_url: str) -> str:
             put(connection, record, "test", 1)
     books.close()
     return sqlite_url
+
+
+@pytest.fixture
+def mall(catalogue_url: str) -> Coalition:
+    """The coalition of the small catalogue's merchants with a marketplace, put into the books."""
+    books = open_books(catalogue_url)
+    with books.writing() as connection:
+        for record in MALL:
+            put(connection, record, "test", 2)
+    books.close()
+    return MALL[2]
 
 
 @pytest.fixture

@@ -318,3 +318,28 @@ def test_an_unknown_code_has_no_limits(hit: Make):
     limit = limited("capped")
     assert answer_click(hit("/c/nowhere"), "nowhere", take_aim(None, ()), NOW, IDS, limit=limit)[1].flags == ()
     assert not hasattr(limit, "asked")
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/c/", "click"), ("/q/", "scan"), ("/s/", "soft_click"), ("/a/", "app_open")])
+def test_the_same_link_is_followed_in_several_ways(with_front: Any, path: str, kind: str):
+    async def scenario(front: Any) -> Any:
+        return await front.ask(f"{path}spring?sub1=x&k=v"), front.records()
+
+    answer, (touch,) = with_front(scenario)
+    assert (answer.status, touch.kind, touch.link_code, touch.affiliate_id, touch.subs) == (302, kind, "spring", "anna", ("x",))
+    assert header(answer, "location") == f"https://shop.north.example/spring?ref=x&k=v&fsclick={touch.event_id}#top"
+
+
+def test_ways_of_following_do_not_mix(with_front: Any):
+    async def scenario(front: Any) -> Any:
+        for target in ("/q/spring", "/c/spring", "/q/spring", "/s/spring"):
+            await front.ask(target)
+        return front.records()
+
+    assert [touch.kind for touch in with_front(scenario)] == ["scan", "click", "scan", "soft_click"]
+
+
+def test_a_click_is_written_in_no_more_bytes_than_before_there_were_other_channels(hit: Make, table: LinkTable):
+    _, touch = click(hit("/c/spring"), table)
+
+    assert {"origin", "medium", "customer_keys", "source"}.isdisjoint(msgspec.json.decode(encode_event(touch)))

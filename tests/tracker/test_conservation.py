@@ -74,6 +74,17 @@ def test_by_tenant_and_hour(where: Settings, events: EventsStore, clock: FakeClo
     assert conservation(where, events, "south") == [row("south", NOON, received=1, stored=1)]
 
 
+def test_what_was_imported_is_counted_apart(where: Settings, events: EventsStore, clock: FakeClock) -> None:
+    """Also an order whose import died, so that a tracker recorded it: it went through a spool, and is an import all the same."""
+    imported = msgspec.structs.replace(order(2), source="import")
+    write(where, click(1), order(1), imported)
+    drain(where, events, clock)
+    events.insert_columns("touches", {"tenant_id": ["north"], "touch_id": ["T9"], "received_at": [NOON], "source": ["import"]}, "apart")
+
+    assert conservation(where, events) == [row(received=2, stored=2, imported=2)]
+    assert totals(conservation(where, events)).imported == 2
+
+
 def test_what_is_behind_the_cursor_is_pending(where: Settings, events: EventsStore, clock: FakeClock) -> None:
     write(where, click(1), click(2), click(3))
 
@@ -137,6 +148,19 @@ def test_a_conversion_spooled_twice_is_one_event_stored_in_two_rows(where: Setti
     drain(where, events, clock)
 
     assert conservation(where, events) == [row(received=4, stored=4, doubled=3)]
+
+
+def test_so_is_a_touch_that_was_reported_and_spooled_twice(where: Settings, events: EventsStore, clock: FakeClock) -> None:
+    """A sender repeats it where no answer came; of two clicks with one id, one is a fault."""
+    reported = msgspec.structs.replace(click(1), source="api")
+    write(where, reported, reported)
+    drain(where, events, clock)
+    write(where, reported, segment=NEXT)
+
+    assert conservation(where, events) == [row(received=1, stored=1, doubled=1)]
+    write(where, click(2), click(2), segment=NEXT)
+    drain(where, events, clock)
+    assert [one.difference for one in conservation(where, events)] == [1]
 
 
 def test_what_the_store_lost_shows_as_a_difference(where: Settings, events: EventsStore, clock: FakeClock) -> None:

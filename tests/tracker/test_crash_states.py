@@ -101,7 +101,7 @@ class Rows:
         for (tenant, hour, id_), copies in sorted(ids.items()):
             sums = places.setdefault((tenant, hour), [0, 0, 0])
             places[tenant, hour] = [sums[0] + 1, sums[1] + copies, sums[2] + crc32(id_.encode())]
-        return [(*place, *sums) for place, sums in places.items()]
+        return [(*place, *sums, 0) for place, sums in places.items()]  # nothing was imported
 
 
 def _hour(row: dict[str, Any]) -> int:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import Lead, Line, Order, Refund, RefundLine, Touch, encode_event
+from core.events import Claim, Lead, Line, Order, Refund, RefundLine, Touch, encode_event
 from store.columns import COLUMNS
 from tracker.enrich import TABLES, Unusable, identity_keys, read_event, rows
 from tracker.traffic import LIST_VERSION
@@ -140,6 +140,47 @@ def test_a_click_id_that_is_not_ours_joins_nobody() -> None:
     assert identity_keys(order) == ("em:aa",)
 
 
+def test_a_call_links_its_caller_with_itself() -> None:
+    call = msgspec.structs.replace(TOUCH, kind="call", visitor_id="", user_agent="", customer_keys=("ph:aa", "x:fair:ph:bb"), source="api")
+    (table, _, row), *links = rows(call, STORED, country_of)
+    own = f"c:{TOUCH.event_id}"
+
+    assert (table, row.traffic_class, row.customer_keys, row.source) == ("touches", "human", ("ph:aa", "x:fair:ph:bb"), "api")
+    assert [(link.key, link.other_key) for _, _, link in links] == [
+        (own, "ph:aa"),
+        ("ph:aa", own),
+        (own, "x:fair:ph:bb"),
+        ("x:fair:ph:bb", own),
+    ]
+
+
+def test_a_touch_without_customer_keys_links_nothing_and_a_click_without_a_browser_is_none() -> None:
+    assert len(rows(TOUCH, STORED, country_of)) == 1
+    assert rows(msgspec.structs.replace(TOUCH, user_agent=""), STORED, country_of)[0].row.traffic_class == "invalid_ua"  # type: ignore[union-attr]
+    flagged = msgspec.structs.replace(TOUCH, user_agent="", source="api", flags=("link_disabled",))
+    assert rows(flagged, STORED, country_of)[0].row.traffic_class == "disabled"  # type: ignore[union-attr]
+
+
+def test_an_order_keeps_what_it_knows_of_its_customer() -> None:
+    told = msgspec.structs.replace(
+        ORDER,
+        consent="granted",
+        attributes=(("account_type", "B2B"), ("region", "Süd")),
+        affiliate_id="anna",
+        claims=(Claim("01JD7Q9QZ0ABCDEFGHJKMNPQRS", provider="us", touchpoint="last", expires_at=5),),
+        marketplace_id="mall",
+        basket_id="B-1",
+    )
+    row = rows(told, STORED, country_of)[0].row
+
+    assert msgspec.json.decode(msgspec.json.encode(row))["attributes"] == {"account_type": "B2B", "region": "Süd"}
+    assert (row.consent, row.affiliate_id, row.marketplace_id, row.basket_id) == ("granted", "anna", "mall", "B-1")  # type: ignore[union-attr]
+    assert msgspec.json.decode(row.claims, type=tuple[Claim, ...]) == told.claims  # type: ignore[union-attr]
+    assert rows(ORDER, STORED, country_of)[0].row.claims == ""  # type: ignore[union-attr]
+    read = read_event(encode_event(told))
+    assert msgspec.to_builtins(read) == msgspec.to_builtins(told)
+
+
 def test_one_key_alone_links_nothing() -> None:
     lead = Lead(event_id="01LEAD", tenant_id="north", lead_id="l1", name="signup", occurred_at=AT, received_at=AT, visitor_id="01VISITOR")
 
@@ -205,6 +246,8 @@ GOOD = '{"event":"order","event_id":"1","tenant_id":"n","order_id":"o","currency
         ((GOOD % '{"line_id":"1","net_minor":1.5}').encode(), "undecodable"),
         ((GOOD % '{"line_id":"1","net_minor":1,"colour":"red"}').encode(), "unknown_field"),
         ((GOOD % "").replace('"lines"', '"mood":"good","lines"').encode(), "unknown_field"),
+        ((GOOD % "").replace('"lines"', '"claims":[{"token":"t","mood":"good"}],"lines"').encode(), "unknown_field"),
+        ((GOOD % "").replace('"lines"', '"attributes":{"region":"EU"},"lines"').encode(), "undecodable"),
         ((GOOD % '{"line_id":"1","net_minor":9223372036854775808}').encode(), "out_of_range"),
         ((GOOD % '{"line_id":"1","net_minor":9223372036854775807},{"line_id":"2","net_minor":1}').encode(), "out_of_range"),
         ((GOOD % '{"line_id":"1","net_minor":1,"quantity":4294967296}').encode(), "out_of_range"),

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, update
 
-from core.catalogue import Affiliate, ApiKey, Link, Programme, Tenant
+from core.catalogue import Affiliate, ApiKey, Coalition, CoalitionMember, Link, Programme, Tenant
 from core.events import CHANNELS
-from core.identity import tenant_key
+from core.identity import coalition_key, tenant_key
 from store import schema
 from store.books import Books, open_books
 from store.catalogue import put, remove
@@ -39,7 +39,7 @@ def filled(books: Books) -> Books:
     return books
 
 
-def add(books: Books, *records: Link | Programme | Tenant) -> None:
+def add(books: Books, *records: Link | Programme | Tenant | Coalition) -> None:
     with books.writing() as connection:
         for record in records:
             put(connection, record, "test", 2)
@@ -61,6 +61,23 @@ def test_a_programme_whose_own_page_is_plain_http_takes_plain_http_deep_links(fi
     add(filled, Programme("north", "local", "Local", "http://127.0.0.1:9000/", hosts=("127.0.0.1:9000",)))
     programme = read_table(filled, SECRET).programmes["north", "local"]
     assert (programme.schemes, programme.hosts) == (("https", "http"), (("127.0.0.1", "9000"),))
+
+
+def test_a_coalition_arrives_and_so_does_leaving_it(filled: Books):
+    before = read_table(filled, SECRET)
+    joined, back = CoalitionMember("north", 100, 200), CoalitionMember("north", 300)
+    add(
+        filled,
+        Coalition("fair", "Fair", (joined, CoalitionMember("south", 0), back), marketplace_id="south"),
+        Coalition("none", "None", ()),
+    )
+    after = read_table(filled, SECRET, before)
+
+    (share,) = after.tenants["north"].shares
+    assert before.tenants["north"].shares == ()
+    assert (share.coalition_id, share.key, share.terms) == ("fair", coalition_key(SECRET, "fair"), (joined, back))
+    assert [share.active_at(at) for at in (99, 100, 199, 200, 299, 300)] == [False, True, True, False, False, True]
+    assert [coalition.marketplace_id for coalition in after.coalition_records] == ["south", ""]
 
 
 def test_an_unchanged_catalogue_is_not_read_again(filled: Books):

@@ -63,6 +63,16 @@ def loader_of(events: object, clock: FakeClock) -> Loader:
     return Loader(events, lambda _address: "", clock)  # type: ignore[arg-type]
 
 
+def test_a_touch_that_knows_its_customer_brings_its_links_and_another_brings_none(clock: FakeClock) -> None:
+    call = Touch("01JD7Q9QZ0ABCDEFGHJKMNPQRS", "call", "north", "main", "anna", "a1", NOON, NOON, customer_keys=("ph:aa",), source="api")
+    store = Picky()
+    loader, found = loader_of(store, clock), range_of(click(1), encode_event(call))
+    stored = loader.store(loader.prepare(found, 0), record_at(found))
+
+    assert stored.rows == {"touches": 2, "identity_links": 2}
+    assert store.column("identity_links", "key") == ["c:01JD7Q9QZ0ABCDEFGHJKMNPQRS", "ph:aa"]
+
+
 # --- the place in the order of storing -------------------------------------------------------------------------------
 
 

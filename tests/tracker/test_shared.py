@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from core.catalogue import Affiliate, ApiKey, Link, Programme, Tenant
+from core.catalogue import Affiliate, ApiKey, Coalition, CoalitionMember, Link, Programme, Tenant
 from core.clock import DAY
 from core.settings import Settings
 from store.books import Books, open_books
@@ -303,14 +303,16 @@ def table_of(count: int = 3_000, version: int = 7, **changed: str) -> LinkTable:
         for number in range(count)
     ]
     rows += [(code, "north", "main", "anna", url, "app", False, 1, 2, "https://north.example/no") for code, url in changed.items()]
-    return build_table(version, [TENANT], [MAIN], rows, {"ab" * 32: "north"}, SECRET, changed_at=5, what="added link code-1")
+    fair = Coalition("fair", "Fair", (CoalitionMember("north", 3, 9),), marketplace_id="mall")
+    keys = {"ab" * 32: "north"}
+    return build_table(version, [TENANT], [MAIN], rows, keys, SECRET, changed_at=5, what="added link code-1", coalitions=[fair])
 
 
 def same(one: LinkTable | None, other: LinkTable) -> bool:
     return (
         one is not None
-        and (one.version, one.changed_at, one.what, one.tenants, one.programmes, one.keys)
-        == (other.version, other.changed_at, other.what, other.tenants, other.programmes, other.keys)
+        and (one.version, one.changed_at, one.what, one.tenants, one.programmes, one.keys, one.coalition_records)
+        == (other.version, other.changed_at, other.what, other.tenants, other.programmes, other.keys, other.coalition_records)
         and len(one.links) == len(other.links)
         and {code: one.links[code] for code in one.links} == {code: other.links[code] for code in other.links}
     )

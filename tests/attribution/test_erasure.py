@@ -1,0 +1,182 @@
+"""An erased identifier is nowhere any more, and every cent that was credited stays credited."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from attribution.erasure import digest_of, erase, erase_again, plan_erasure, without
+from attribution.people import People
+from attribution.run import run_once
+from core.clock import DAY, HOUR
+from core.errors import BadInput
+from core.events import Order, encode_event
+from store.books import Books
+from store.columns import COLUMNS
+from store.events import EventsStore, Query
+from store.receipts import Receipt, claim
+from store.schema import metadata, receipts
+from tests.attribution.builders import NOON, STORED, click, decided, lead, open_shops, order, revisions, store
+from tests.fakes import FakeClock
+
+VISITOR_ID = "01JVZOESKITCHENTABLET00001"
+ZOE = "em:3f2a77c1d09b4e5e8f6a1b2c3d4e5f60"
+KEYS = [f"v:{VISITOR_ID}", ZOE]
+
+
+def world() -> list[Order]:
+    """Zoe clicks Anna's blog on the tablet, signs up, and orders there and at the till."""
+    return [
+        order("O-web", NOON, visitor_id=VISITOR_ID, customer_keys=(ZOE,)),
+        order("O-till", NOON + HOUR, customer_keys=(ZOE, "loy:7"), channel="pos"),
+        order("O-card", NOON + 2 * HOUR, customer_keys=("loy:7",), channel="pos"),
+    ]
+
+
+@pytest.fixture
+def shop(events: EventsStore, sqlite_books: Books, clock: FakeClock) -> EventsStore:
+    """North with Zoe's history, decided; South, where another has the same identifiers."""
+    open_shops(sqlite_books)
+    clock.at = STORED + DAY
+    store(events, [click("blog", "anna", NOON - DAY, VISITOR_ID, referrer=f"https://blog.example/?u={VISITOR_ID}"), *world()])
+    store(events, [lead("L-1", NOON - HOUR, visitor_id=VISITOR_ID, customer_keys=(ZOE,)), lead("L-2", NOON, customer_keys=("loy:7", ZOE))])
+    store(events, [order("O-south", NOON, visitor_id=VISITOR_ID, customer_keys=(ZOE,), tenant_id="south")])
+    bad = {
+        "tenant_id": "north", "spool_id": "a", "segment": "s", "position": 7, "reason": "unknown_field", "detail": f"near {VISITOR_ID}",
+        "raw": encode_event(world()[0]).decode(), "received_at": 1.0, "stored_at": 1.0,
+    }  # fmt: skip
+    events.insert_json("bad_rows", msgspec.json.encode(bad), "bad")
+    with sqlite_books.writing() as connection:
+        for one in world():
+            claim(connection, "north", "order", one.order_id, Receipt("hash", one.event_id, encode_event(one), True), NOON)
+        basket = b"[%b,%b]" % (encode_event(world()[0]), encode_event(world()[1]))
+        claim(connection, "north", "basket", "B-1", Receipt("hash", "e", basket, True), NOON)
+    run_once(events, sqlite_books, clock)
+    return events
+
+
+def everything(events: EventsStore, tenant: str) -> str:
+    """All that a tenant's rows say, of every table and column there is."""
+    texts = []
+    for table in COLUMNS:
+        if "tenant_id" in COLUMNS[table]:
+            rows = events.select_named(Query("all", f"SELECT * FROM {table} WHERE tenant_id = '{tenant}'"))
+            texts.append(repr(rows))
+    return "\n".join(texts)
+
+
+def all_books(books: Books) -> str:
+    with books.reading() as connection:
+        return "\n".join(repr(list(connection.execute(select(table)))) for table in metadata.sorted_tables)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["visitor", "customer"])
+def test_nothing_holds_an_erased_identifier_and_no_credit_moves(shop: EventsStore, sqlite_books: Books, clock: FakeClock, key: str) -> None:
+    value = key.removeprefix("v:")
+    before, south = decided(shop), everything(shop, "south")
+    assert before == {**dict.fromkeys(("O-web", "O-till", "O-card"), ("credited", "anna")), "O-south": before["O-south"]}
+    assert value in everything(shop, "north")
+    assert value in all_books(sqlite_books)
+
+    found = erase(shop, sqlite_books, "north", key, clock())
+
+    assert value not in everything(shop, "north")
+    assert value not in all_books(sqlite_books)
+    assert everything(shop, "south") == south
+    assert found.frozen_orders == ("O-card", "O-till", "O-web")
+    assert found.copies["receipts"] == {ZOE: 3}.get(key, 2)
+    seen = revisions(shop)
+    store(
+        shop,
+        [click("late", "ben", NOON - HOUR, "other"), lead("L-9", NOON, visitor_id="other", customer_keys=("loy:7",))],
+        STORED + 2 * DAY,
+    )
+    run_once(shop, sqlite_books, clock)
+    assert (decided(shop), revisions(shop)) == (before, seen)
+    assert plan_erasure(shop, sqlite_books, "north", key).copies == {}
+
+
+def test_what_is_left_of_a_person_falls_apart(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    people = People(shop, "north")
+    people.refresh()
+    erase(shop, sqlite_books, "north", ZOE, clock())
+
+    assert {"loy:7", f"v:{VISITOR_ID}"} <= people.refresh()
+    assert people.known_with({"loy:7"}) == {"loy:7"}
+
+
+def test_a_touch_of_an_erased_visitor_stays_a_click_of_its_affiliate(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    clicks = Query("clicks", "SELECT touch_id, affiliate_id, visitor_id, occurred_at, referrer FROM touches ORDER BY touch_id")
+    (before,) = shop.select(clicks)
+    erase(shop, sqlite_books, "north", KEYS[0], clock())
+
+    assert shop.select(clicks) == [(*before[:2], "", before[3], "https://blog.example/?u=erased")]
+
+
+def test_a_repeat_is_still_known_after_its_receipt_was_cleaned(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    erase(shop, sqlite_books, "north", ZOE, clock())
+
+    with sqlite_books.reading() as connection:
+        rows = {row.external_id: row for row in connection.execute(select(receipts))}
+    assert {row.body_hash for row in rows.values()} == {"hash"}
+    assert msgspec.json.decode(rows["O-till"].event, type=Order).customer_keys == ("loy:7",)
+    assert len(msgspec.json.decode(rows["B-1"].event)) == 2
+
+
+def test_a_plan_changes_nothing(shop: EventsStore, sqlite_books: Books) -> None:
+    before = everything(shop, "north"), all_books(sqlite_books)
+    found = plan_erasure(shop, sqlite_books, "north", ZOE)
+
+    assert (everything(shop, "north"), all_books(sqlite_books)) == before
+    assert found.copies == {"bad_rows": 1, "identity_links": 8, "leads": 2, "orders": 2, "receipts": 3}
+
+
+def test_what_comes_back_from_the_spool_is_erased_again(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    erase(shop, sqlite_books, "north", ZOE, clock())
+    assert erase_again(shop, sqlite_books, "north", clock()) == 0
+    store(shop, [lead("L-late", NOON, customer_keys=(ZOE, "ph:1"))], STORED + 2 * DAY)
+
+    assert erase_again(shop, sqlite_books, "north", clock()) == 1
+    assert ZOE not in everything(shop, "north")
+
+
+def test_an_erasure_is_noted_by_a_digest_that_differs_between_merchants(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    erase(shop, sqlite_books, "north", ZOE, clock())
+
+    noted = shop.select(Query("noted", "SELECT tenant_id, digest, orders FROM identity_erasures"))
+    assert noted == [("north", digest_of("north", ZOE), 3)]
+    assert digest_of("north", ZOE) != digest_of("south", ZOE)
+
+
+@pytest.mark.parametrize("key", ["c:01JVZOESKITCHENTABLET00001", "zoe"])
+def test_a_click_and_a_bare_text_are_no_identifiers(events: EventsStore, sqlite_books: Books, key: str) -> None:
+    with pytest.raises(BadInput, match="no identifier of a person"):
+        plan_erasure(events, sqlite_books, "north", key)
+
+
+def test_a_short_visitor_id_is_taken_out_where_it_stands_for_the_visitor_alone() -> None:
+    event = {"visitor_id": "web", "channel": "web", "customer_keys": ["v:web"], "lines": [{"name": "web"}]}
+
+    assert without(event, "v:web") == {"visitor_id": "", "channel": "web", "customer_keys": [], "lines": [{"name": "web"}]}
+
+
+def test_every_column_that_may_hold_an_identifier_is_looked_at() -> None:
+    """A new column of texts must be added to the question, or it would never be found there."""
+    sql = (Path(__file__).parents[2] / "attribution" / "queries" / "copies_of_key.sql").read_text("utf-8")
+    own = {"schema_migrations", "identity_erasures", "frozen_orders"}
+    for table, columns in COLUMNS.items():
+        if table not in own:
+            section = sql.split(f"FROM {table}\n")[1].split("UNION ALL")[0]
+            missing = [name for name, kind in columns.items() if "String" in kind and name != "tenant_id" and name not in section]
+            assert not missing, f"{table}: {missing}"
+
+
+def test_no_statement_that_the_store_remembers_names_it(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    for key in KEYS:
+        erase(shop, sqlite_books, "north", key, clock())
+
+    remembered = repr(shop.select(Query("mutations", "SELECT command FROM system.mutations")))
+    assert "SHA256" in remembered
+    assert VISITOR_ID not in remembered
+    assert ZOE not in remembered

@@ -1,0 +1,161 @@
+"""What a person had ordered before: new, returning and lapsed customers, and those whom an earlier order bound. On real stores."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from attribution.history import bond_of_credits
+from attribution.run import Memory, decide_range, run_once
+from core.catalogue import Policy, Tenant, TouchWindow
+from core.clock import DAY, HOUR
+from core.credit import Credit
+from core.events import Event
+from store.books import Books
+from store.events import EventsStore, Query
+from tests.attribution.builders import NOON, STORED, click, decided, forget_all, lead, open_shops, order, put_all, store
+from tests.attribution.test_bulk import terms_of
+from tests.fakes import FakeClock
+
+STATUSES = Query(
+    "statuses",
+    "SELECT order_id, customer_status FROM decisions ORDER BY order_id, revision DESC LIMIT 1 BY order_id",
+)
+ZOE = {"customer_keys": ("em:zoe",)}
+BOUND = Policy("north", "main", 1, 0, classes=(TouchWindow("click_id", 720), TouchWindow("binding", 24 * 365), TouchWindow("click", 720)))
+
+
+@pytest.fixture
+def shops(sqlite_books: Books) -> Books:
+    open_shops(sqlite_books)
+    return sqlite_books
+
+
+@pytest.fixture
+def now() -> FakeClock:
+    return FakeClock(STORED + HOUR)
+
+
+def statuses(events: EventsStore) -> dict[str, str]:
+    return dict(events.select(STATUSES))
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_customer_is_new_then_returning_then_lapsed(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    put_all(shops, Tenant("north", "North", "EUR", lapsed_after_days=30))
+    placed = {"O-1": -50, "O-2": -45, "O-3": -10, "O-4": -9}
+    store(events, [order(name, NOON + days * DAY, **ZOE) for name, days in placed.items()])
+    store(
+        events,
+        [order("O-5", visitor_id="phone"), order("O-6", customer_status="new", **ZOE), order("O-7", NOON - 51 * DAY, test=True, **ZOE)],
+    )
+
+    run_once(events, shops, now)
+
+    expected = {"O-1": "new", "O-2": "returning", "O-3": "lapsed", "O-4": "returning", "O-5": "", "O-6": "new", "O-7": "new"}
+    assert statuses(events) == expected
+
+
+def test_an_order_that_arrives_late_makes_the_next_one_a_returning_customers(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory = Memory()
+    store(events, [order("O-2", **ZOE)])
+    run_once(events, shops, now, memory=memory)
+    assert statuses(events) == {"O-2": "new"}
+
+    store(events, [order("O-1", NOON - DAY, **ZOE)], at=STORED + HOUR)
+    run_once(events, shops, now, memory=memory)
+
+    assert statuses(events) == {"O-1": "new", "O-2": "returning"}
+
+
+def test_a_late_sign_up_makes_two_strangers_one_customer(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory = Memory()
+    store(events, [order("O-1", NOON - DAY, **ZOE), order("O-2", customer_keys=("loy:7",))])
+    run_once(events, shops, now, memory=memory)
+
+    store(events, [lead("L-1", NOON, customer_keys=("em:zoe", "loy:7"))], at=STORED + HOUR)
+    run_once(events, shops, now, memory=memory)
+
+    assert statuses(events) == {"O-1": "new", "O-2": "returning"}
+
+
+# --- bonds -----------------------------------------------------------------------------------------------------------
+
+
+def bound_world() -> list[Event]:
+    """Anna brings Zoe; Ben's later clicks earn only where the order names one, which binds Zoe anew."""
+    named = click("named", "ben", NOON - 3 * DAY, "phone")
+    return [
+        click("first", "anna", NOON - 9 * DAY, "phone"),
+        order("O-1", NOON - 8 * DAY, visitor_id="phone", **ZOE),
+        click("later", "ben", NOON - 7 * DAY, "phone"),
+        order("O-2", NOON - 6 * DAY, visitor_id="phone", **ZOE),
+        order("O-3", NOON - 5 * DAY, **ZOE),
+        named,
+        order("O-4", NOON - 2 * DAY, click_id=named.event_id, **ZOE),
+        order("O-5", NOON - DAY, **ZOE),
+    ]
+
+
+EARNERS = {"O-1": "anna", "O-2": "anna", "O-3": "anna", "O-4": "ben", "O-5": "ben"}
+
+
+def earners(events: EventsStore) -> dict[str, str]:
+    return {order_id: affiliate for order_id, (_, affiliate) in decided(events).items()}
+
+
+def test_an_order_binds_its_customer_until_another_touch_earns(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    put_all(shops, BOUND)
+    store(events, bound_world())
+
+    run_once(events, shops, now, limit=2)
+
+    assert earners(events) == EARNERS
+
+
+def test_a_bond_ends_with_its_window_to_the_millisecond(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    put_all(shops, Policy("north", "main", 1, 0, classes=(TouchWindow("binding", 48), TouchWindow("click", 1))))
+    touches = [click("first", "anna", NOON - 9 * DAY, "phone")]
+    placed = [("O-1", NOON - 9 * DAY), ("O-2", NOON - 7 * DAY), ("O-3", NOON - 7 * DAY + 1)]
+    store(events, [*touches, *(order(name, at, visitor_id="phone", **ZOE) for name, at in placed)])
+
+    run_once(events, shops, now)
+
+    assert earners(events) == {"O-1": "anna", "O-2": "anna", "O-3": ""}
+
+
+def parts() -> Sequence[tuple[int, ...]]:
+    return [(7, 6, 5, 4, 3, 2, 1, 0), (4, 0, 7, 1, 3, 6, 2, 5), (1, 3, 4, 6, 7, 2, 5, 0)]
+
+
+@pytest.mark.parametrize("arrival", parts(), ids=["backwards", "mixed", "orders first"])
+def test_bonds_do_not_depend_on_the_order_of_arrival(events: EventsStore, shops: Books, now: FakeClock, arrival: tuple[int, ...]) -> None:
+    put_all(shops, BOUND)
+    world, memory = bound_world(), Memory()
+    for number, pair in enumerate(itertools.pairwise(arrival)):
+        store(events, [world[place] for place in pair], at=STORED + number * HOUR)
+        run_once(events, shops, now, memory=memory if number % 2 else None)
+
+    assert earners(events) == EARNERS
+
+
+def test_a_range_with_bonds_is_decided_in_the_order_of_time_and_told_by_id(events: EventsStore, shops: Books) -> None:
+    put_all(shops, BOUND)
+    store(events, bound_world())
+
+    (found,) = decide_range(events, shops, "north", 0, NOON, terms_of(shops), after="O-2")
+
+    assert [(one.order_id, one.credits[0].affiliate_id) for one in found] == [("O-3", "anna"), ("O-4", "ben"), ("O-5", "ben")]
+    forget_all(events, shops)
+
+
+def test_the_largest_share_binds_and_a_bond_binds_nobody_anew() -> None:
+    credits = (Credit("zoe", "t1", 2, 5), Credit("ben", "t2", 1, 5), Credit("anna", "t3", 2, 5))
+    bond = bond_of_credits("main", credits)
+
+    assert bond is not None
+    assert (bond.programme_id, bond.affiliate_id) == ("main", "anna")
+    assert bond_of_credits("main", ()) is None
+    assert bond_of_credits("main", (Credit("anna", "binding:O-1", 1, 1),)) is None
