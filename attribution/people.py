@@ -23,6 +23,8 @@ from store.events import EventsStore, parts_of, read_query
 
 LINKS_OF_KEYS = read_query(__file__, "links_of_keys")
 
+CUSTOMER: Match = "customer"
+NONE: frozenset[str] = frozenset()
 HOUSEHOLD_KEYS = 20_000
 """A larger component with several customers in it is not taken apart: its orders reach one step."""
 UNKNOWN, APART = -1, -2
@@ -63,12 +65,20 @@ class Portrait(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """A component as orders need it: its keys, sorted, without clicks whose visitor is among them; a ``wide`` one's are not at hand."""
+    """A component as orders need it: its keys, sorted, without clicks whose visitor is among them (``hidden`` in a household).
+
+    A ``wide`` one's are not at hand.
+    """
 
     person_id: str
     keys: tuple[str, ...] = ()
     wide: bool = False
     household: Household | None = None
+    hidden: frozenset[str] = frozenset()
+    is_plain: bool = True
+
+
+Groups = dict[int, Group]
 
 
 class People:
@@ -82,7 +92,7 @@ class People:
         self._is_whole = True
         self._wide = np.empty(0, np.int64)
         """Labels of the components past the limit."""
-        self._households: dict[int, Household] = {}
+        self._households: dict[int, tuple[Household, frozenset[str]]] = {}
         self._alarmed: dict[str, int] = {}
 
     @property
@@ -172,7 +182,18 @@ class People:
         persons: dict[str, Person] = {}
         for order, keys in zip(orders, own, strict=True):
             end = place + len(keys)
-            persons[order.order_id] = self._person(order, keys, label_list[place:end], number_list[place:end], makers, place, groups)
+            some = label_list[place:end]
+            if makers:
+                for each in range(place, end):
+                    if each in makers:
+                        keys[makers[each]] = "visitor"
+            group = groups.get(some[0]) if some and some.count(some[0]) == len(some) else None
+            if group is not None and group.is_plain:
+                everything: dict[str, Match] = dict.fromkeys(group.keys, "customer")
+                everything.update(keys)
+                persons[order.order_id] = Person(everything, group.person_id)
+            else:
+                persons[order.order_id] = self._person(order, flat[place:end], keys, some, number_list[place:end], groups)
             place = end
         return persons
 
@@ -186,38 +207,22 @@ class People:
         return dict(zip(places.tolist(), ring.table.texts(visitors[places]), strict=True))
 
     def _person(
-        self,
-        order: Order,
-        own: dict[str, Match],
-        labels: Sequence[int],
-        numbers: Sequence[int],
-        makers: dict[int, str],
-        place: int,
-        groups: dict[int, Group],
+        self, order: Order, own: Sequence[str], carried: dict[str, Match], labels: Sequence[int], numbers: Sequence[int], groups: Groups
     ) -> Person:
-        carried = dict(own)
-        for offset in range(place, place + len(own)):
-            if offset in makers:
-                carried[makers[offset]] = "visitor"
+        """Any person at all: of an order whose keys are several persons', of a household, past the limit."""
         anchor, label = self._anchor(own, labels)
         if label < 0:
             return Person(carried, anchor)
         group = groups[label]
         if group.household is not None:
-            return self._of_household(order, carried, anchor, group.household)
-        if group.wide:
-            return Person({**self._one_step(numbers, labels), **carried}, group.person_id, cut=True)
-        keys: dict[str, Match] = dict.fromkeys(group.keys, "customer")
-        keys.update(carried)
-        return Person(keys, group.person_id)
+            return self._of_household(order, carried, anchor, group.household, group.hidden)
+        keys = self._one_step(carried) if group.wide else dict.fromkeys(group.keys, CUSTOMER)
+        return Person({**keys, **carried}, group.person_id, cut=group.wide)
 
-    def _anchor(self, own: dict[str, Match], labels: Sequence[int]) -> tuple[str, int]:
+    def _anchor(self, own: Sequence[str], labels: Sequence[int]) -> tuple[str, int]:
         """The strongest of an order's keys, hubs last, and its label."""
-        if not own:
-            return "", UNKNOWN
-        if len(own) == 1:
-            return next(iter(own)), labels[0]
-        _, _, anchor, label = min((label == APART, self._rank(key), key, label) for key, label in zip(own, labels, strict=True))
+        ranked = [(label == APART, self._rank(key), key, label) for key, label in zip(own, labels, strict=True)]
+        _, _, anchor, label = min(ranked, default=(False, 0, "", UNKNOWN))
         return anchor, label
 
     def _rank(self, key: str) -> int:
@@ -227,18 +232,24 @@ class People:
             return 2
         return 0 if self._rules.kind_of(key) in self._rules.unique else 1
 
-    def _one_step(self, numbers: Sequence[int], labels: Sequence[int]) -> dict[str, Match]:
-        near = [self._keys.graph.neighbours(number) for number, label in zip(numbers, labels, strict=True) if label >= 0]
-        return dict.fromkeys(sorted(self._keys.table.texts(distinct(np.concatenate(near)))), "customer")
+    def _one_step(self, own: Iterable[str]) -> dict[str, Match]:
+        ring = self._keys
+        numbers = ring.numbers_of(own)
+        near = [ring.graph.neighbours(number) for number in numbers[numbers >= 0].tolist()]
+        return dict.fromkeys(sorted(ring.table.texts(distinct(np.concatenate(near)))), CUSTOMER)
 
-    def _of_household(self, order: Order, own: dict[str, Match], anchor: str, household: Household) -> Person:
+    def _of_household(self, order: Order, own: dict[str, Match], anchor: str, household: Household, hidden: frozenset[str]) -> Person:
         shared = household.shared
         person = shared[anchor].owner_at(order.occurred_at) if anchor in shared else household.person_of[anchor]
         spans = {device: times for device in shared if (times := shared[device].spans_of(person))}
         for device in own.keys() & shared.keys() - spans.keys():
             spans[device] = ((order.occurred_at, order.occurred_at + 1),)
-        keys: dict[str, Match] = dict.fromkeys((*household.persons[person], *spans), "customer")
-        return Person({**keys, **own}, self._canonical(household.persons[person]), spans)
+        members = household.persons[person]
+        keys: dict[str, Match] = dict.fromkeys((*(key for key in members if key not in hidden), *spans), CUSTOMER)
+        cut = sum(not key.startswith(CLICK) for key in keys) > self._rules.largest
+        if cut:
+            keys = {key: match for key, match in self._one_step(own).items() if key in keys}
+        return Person({**keys, **own}, self._canonical(members), spans, cut)
 
     def _canonical(self, keys: Sequence[str]) -> str:
         """Of several keys, the one seen first; of several at once, the lowest."""
@@ -255,7 +266,7 @@ class People:
         numbers = numbers[usable]
         labels = ring.graph.label[numbers]
         groups = self._groups(distinct(labels))
-        whole = [label for label, group in groups.items() if not group.wide and group.household is None]
+        whole = [label for label, group in groups.items() if group.is_plain]
         found = {*keys, *ring.table.texts(ring.graph.members(np.array(whole, np.int32))[0])}
         for key, number, label in zip(np.array(sorted_keys, object)[usable], numbers.tolist(), labels.tolist(), strict=True):
             household = groups[label].household
@@ -285,7 +296,7 @@ class People:
 
     # --- components --------------------------------------------------------------------------------------------------
 
-    def _groups(self, labels: Array) -> dict[int, Group]:
+    def _groups(self, labels: Array) -> Groups:
         """The components of these labels."""
         if not len(labels):
             return {}
@@ -299,11 +310,12 @@ class People:
         own = ring.visitor_of[members]
         shown = ~((own >= 0) & (ring.graph.label[np.maximum(own, 0)] == np.repeat(labels, sizes))) & np.repeat(~wide & ~several, sizes)
         texts = ring.table.texts(members[shown])
-        groups: dict[int, Group] = {}
+        groups: Groups = {}
         start = 0
         for label, count, person_id, far in zip(labels.tolist(), _sums(shown, sizes).tolist(), ids, wide.tolist(), strict=True):
             keys = tuple(sorted(texts[start : start + count]))
-            groups[label] = Group(person_id, keys, far, self._households.get(label))
+            household, hidden = self._households.get(label, (None, NONE))
+            groups[label] = Group(person_id, keys, far, household, hidden, not far and household is None)
             start += count
         return groups
 
