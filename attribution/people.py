@@ -178,7 +178,7 @@ class People:
         labels = np.where(usable, ring.graph.label[at], np.where(known, APART, UNKNOWN)) if len(ring.graph) else numbers
         groups = self._groups(distinct(labels[usable]))
         makers = self._makers(ring, np.where(usable, numbers, -1))
-        label_list, number_list, place = labels.tolist(), numbers.tolist(), 0
+        label_list, place = labels.tolist(), 0
         persons: dict[str, Person] = {}
         for order, keys in zip(orders, own, strict=True):
             end = place + len(keys)
@@ -193,7 +193,7 @@ class People:
                 everything.update(keys)
                 persons[order.order_id] = Person(everything, group.person_id)
             else:
-                persons[order.order_id] = self._person(order, flat[place:end], keys, some, number_list[place:end], groups)
+                persons[order.order_id] = self._person(order, flat[place:end], keys, some, groups)
             place = end
         return persons
 
@@ -206,9 +206,7 @@ class People:
         places = np.flatnonzero(visitors >= 0)
         return dict(zip(places.tolist(), ring.table.texts(visitors[places]), strict=True))
 
-    def _person(
-        self, order: Order, own: Sequence[str], carried: dict[str, Match], labels: Sequence[int], numbers: Sequence[int], groups: Groups
-    ) -> Person:
+    def _person(self, order: Order, own: Sequence[str], carried: dict[str, Match], labels: Sequence[int], groups: Groups) -> Person:
         """Any person at all: of an order whose keys are several persons', of a household, past the limit."""
         anchor, label = self._anchor(own, labels)
         if label < 0:
@@ -343,15 +341,21 @@ class People:
         seen: dict[int, list[Seen]] = {label: [] for label in missing.tolist()}
         for one in self._events_of(component):
             seen[component[one.keys[0]]].append(one)
-        for number in numbers[ring.visitor_of[numbers] >= 0].tolist():
-            click, visitor = ring.table.texts(np.array([number, ring.visitor_of[number]]))
-            if component.get(visitor) == component[click]:
-                seen[component[click]].append(Seen((click, visitor), int(ring.graph.first_seen[number])))
+        clicks = numbers[ring.visitor_of[numbers] >= 0]
+        made = zip(ring.table.texts(clicks), ring.table.texts(ring.visitor_of[clicks]), ring.graph.first_seen[clicks].tolist(), strict=True)
+        makers: dict[int, list[tuple[str, str]]] = {label: [] for label in seen}
+        for click, visitor, at in made:
+            label = component[click]
+            if component.get(visitor) == label:
+                seen[label].append(Seen((click, visitor), at))
+                makers[label].append((click, visitor))
         members: dict[int, list[str]] = {label: [] for label in missing.tolist()}
         for text, label in component.items():
             members[label].append(text)
         for label, events in seen.items():
-            self._households[label] = part(members[label], events, self._rules)
+            household = part(members[label], events, self._rules)
+            hidden = frozenset(click for click, visitor in makers[label] if _is_of_one(household, click, visitor))
+            self._households[label] = household, hidden
 
     def _events_of(self, component: dict[str, int]) -> Iterator[Seen]:
         """What linked these keys, event by event."""
@@ -413,6 +417,11 @@ def _sums(wanted: Array, sizes: Array) -> Array:
     ends = np.cumsum(sizes)
     result: Array = totals[ends] - totals[ends - sizes]
     return result
+
+
+def _is_of_one(household: Household, click: str, visitor: str) -> bool:
+    """Whether whoever has the visitor has the click as well, at any time."""
+    return visitor not in household.shared and household.person_of[click] == household.person_of[visitor]
 
 
 def _sharing(household: Household, key: str) -> set[str]:
