@@ -151,12 +151,13 @@ def join(
         end: where an earlier attempt ended, if that lies behind ``place``: then this one ends there too, and no limit counts.
 
     Returns:
-        ``gap`` where the first entry that is not old does not continue; None where there is nothing, or not yet enough to
-        reach ``end``. Where ``end`` cannot be reached any more (the tracker's machine lost what nobody was promised), it
-        does not count.
+        ``gap`` where the first entry that is not old does not continue, or one before ``end`` does not; None where there is
+        nothing, or not yet enough to reach ``end``. Where ``end`` cannot be reached any more (the tracker's machine lost what
+        nobody was promised), it does not count.
     """
     found: list[bytes] = []
-    at, records, size, is_over = place, 0, 0, False
+    at, records, size = place, 0, 0
+    piece: Piece | Literal["old", "gap"] = "old"
     for entry in entries:
         piece = fit(at, entry)
         if piece == "old":
@@ -164,7 +165,6 @@ def join(
         if piece == "gap" and not found:
             return "gap"
         if piece == "gap" or (found and piece.segment != at[0]):
-            is_over = piece != "gap"
             break
         found.append(piece.lines)
         at, records, size = piece.end, records + piece.lines.count(b"\n"), size + len(piece.lines)
@@ -176,7 +176,9 @@ def join(
     if end <= place or end[0] != whole.segment:
         return whole
     if whole.end < end:
-        return whole if is_over else None
+        if piece == "gap":
+            return "gap"
+        return whole if isinstance(piece, Piece) and piece.segment != whole.segment else None
     lines = whole.lines[: end[1] - whole.start]
     return Piece(whole.segment, whole.start, lines) if lines.endswith(b"\n") else whole
 

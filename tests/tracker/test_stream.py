@@ -109,6 +109,7 @@ def test_an_attempt_is_repeated_with_the_bounds_of_the_first() -> None:
     assert join((A, 2), ROAD, (A, 27), most_bytes=1) == Piece(A, 2, (LINES * 3)[2:])
     assert join(BEGINNING, ROAD[:2], (A, 27)) is None, "the rest is still on its way"
     assert join((A, 27), ROAD, (B, 5)) == Piece(B, 0, b"0\n22\n")
+    assert join(BEGINNING, [ROAD[0], ROAD[2]], (A, 27)) == "gap", "nobody will bring what is missing before the end"
 
 
 def test_a_bound_that_cannot_be_reached_any_more_does_not_count() -> None:
@@ -160,6 +161,8 @@ class Way:
         piece = join(self.stored, ahead, self.plan, most_records=1 + how // 4)
         if piece == "gap":
             self.drop()
+        if piece is None:
+            self.stream = ahead  # what is stored is trimmed in every round
         if piece == "gap" or piece is None:
             return
         self.plan = piece.end
