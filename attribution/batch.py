@@ -60,39 +60,28 @@ class Bonds:
         raise NotImplementedError
 
 
-def decide_batch(batch: Batch, terms: Terms, at: Instant | None = None, bonds: Bonds | None = None) -> Iterator[Case]:
+def decide_batch(batch: Batch, terms: Terms, at: Instant | None = None, bonds: Bonds | None = None, traces: bool = True) -> Iterator[Case]:
     """Decide every order, in the order of the batch.
 
     Args:
         at: where given, orders whose decision in force is locked by then are left out, unless a person has decided since.
         bonds: where given, each order is decided after those before it.
     """
-    found, lookbacks = Found(decode_visitors(batch.visitors), decode_touches(batch.touches), batch.crowds), dict[int, Instant]()
+    found = Found(decode_visitors(batch.visitors), decode_touches(batch.touches), batch.crowds)
     for row in decode_orders(batch.orders):
         before = batch.in_force.get(row.order_id)
         override = batch.overrides.get(row.order_id)
         if at is not None and before is not None and _is_kept(batch, terms, row, before, at) and not _is_news(override, before):
             continue
-        yield _decided(batch, terms, row, found, lookbacks, override, bonds)
+        yield _decided(batch, terms, row, found, override, bonds, traces)
 
 
-def _decided(
-    batch: Batch,
-    terms: Terms,
-    row: OrderRow,
-    found: Found,
-    lookbacks: dict[int, Instant],
-    override: Override | None,
-    bonds: Bonds | None,
-) -> Case:
-    """``lookbacks`` are by ruling, which the terms keep."""
+def _decided(batch: Batch, terms: Terms, row: OrderRow, found: Found, override: Override | None, bonds: Bonds | None, traces: bool) -> Case:
     order = order_of(terms.tenant_id, row)
     customer = customer_of(order, row.country, batch.last_ordered.get(row.order_id), terms)
     ruling = ruling_for(terms, order, customer.segments)
-    back = lookbacks.get(id(ruling))
-    if back is None:
-        back = lookbacks[id(ruling)] = lookback(ruling.policy if ruling else None)
-    journey = candidates_of(order, found, batch.company.get(row.order_id), order.occurred_at - back)
+    earliest = order.occurred_at - (ruling.lookback if ruling else lookback(None))
+    journey = candidates_of(order, found, batch.company.get(row.order_id), earliest)
     candidates = journey.candidates
     if row.order_id in batch.foreign:
         candidates += batch.foreign[row.order_id]
@@ -102,7 +91,7 @@ def _decided(
         candidates.append(bond)
     if order.customer_keys and terms.own_keys:
         candidates = evidence_of(order, candidates, terms)
-    decision = decide(order, candidates, ruling, customer, override)
+    decision = decide(order, candidates, ruling, customer, override, traces)
     if bonds is not None:
         bonds.note(order, decision)
     return Case(order, decision, journey)
@@ -162,17 +151,16 @@ def decided(batch: Batch, terms: Terms, at: Instant, traces: bool = True, bonds:
     revisions: list[Revision] = []
     by_result: dict[str, int] = {}
     capped: list[Capped] = []
-    for order, decision, journey in decide_batch(batch, terms, at, bonds):
+    for order, decision, journey in decide_batch(batch, terms, at, bonds, traces):
         by_result[decision.result] = by_result.get(decision.result, 0) + 1
         if journey.left_out or journey.cut:
             capped.append(Capped(order.order_id, journey.left_out, journey.cut))
         revision = revision_of(decision, order.occurred_at, batch.in_force.get(order.order_id))
         if revision is not None:
             revisions.append(revision)
-    return Decided(batch.orders.count(b"\n"), tuple(blocks_of(revisions, at, traces)), by_result, tuple(capped))
+    return Decided(batch.orders.count(b"\n"), tuple(blocks_of(revisions, at)), by_result, tuple(capped))
 
 
 def decisions_of(batch: Batch, terms: Terms, traces: bool, bonds: Bonds | None = None) -> list[Decision]:
     """A batch's decisions, whatever is in force and whatever is locked."""
-    decisions = [decision for _, decision, _ in decide_batch(batch, terms, bonds=bonds)]
-    return decisions if traces else [msgspec.structs.replace(decision, trace=()) for decision in decisions]
+    return [case.decision for case in decide_batch(batch, terms, bonds=bonds, traces=traces)]

@@ -12,15 +12,17 @@ from core.events import Claim, Order
 from core.ids import is_event_id
 
 AGENT = "agent:"
-"""A claim's candidate has this before its token, or its affiliate, as ``touch_id``."""
+"""A claim's candidate has this before its token, its affiliate, or its provider and publisher, as ``touch_id``."""
 CLICKLESS = "clickless:"
 """And that of an affiliate that the order's sender names has this before the affiliate."""
 EXPIRED = "expired"
 """The ``origin`` of a claim that had expired when the order was placed."""
+OWN_PROVIDERS = ("", "fairshare")
+"""Beside the tenant's id: who gave out a claim whose publisher is an affiliate here."""
 CANDIDATES_EACH = 250
 """Of each class of an order's touches, by people and by others, so many of the latest are kept."""
 
-EVIDENCE: dict[str, str] = {"em:": "same_email", "ph:": "same_phone"}
+EVIDENCE: dict[str, str] = {"em:": "same_email"}
 BY_VISITOR: tuple[Match, ...] = ("visitor",)
 BY_CUSTOMER: tuple[Match, ...] = ("customer",)
 NAMED: tuple[Match, ...] = ("click_id",)
@@ -50,16 +52,19 @@ class Journey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Found:
-    """The touches that were fetched for a batch of orders."""
+    """The touches that were fetched for a batch of orders. Of several contents under one id the smallest by time and facet is the touch:
+    which of them arrived first must not decide an order."""
 
     def __init__(
         self, visitors: Iterable[VisitorRow], touches: Iterable[TouchRow], crowds: Mapping[str, tuple[VisitorRow, ...]] | None = None
     ) -> None:
-        self.visitors = {row.visitor_id: row for row in visitors}
+        self.visitors = {row.visitor_id: _each_once(row) for row in visitors}
         self.crowds = crowds or {}
         self.touches: dict[str, TouchRow] = {}
         for row in touches:
-            self.touches.setdefault(row.touch_id, row)
+            kept = self.touches.setdefault(row.touch_id, row)
+            if kept is not row and (row.occurred_at, row.facet) < (kept.occurred_at, kept.facet):
+                self.touches[row.touch_id] = row
 
     def of(self, order_id: str, visitor_id: str) -> VisitorRow | None:
         """A visitor's touches, as far as they may matter to the order."""
@@ -67,6 +72,16 @@ class Found:
         if row is None or row.touch_ids:
             return row
         return next((crowd for crowd in self.crowds.get(order_id, ()) if crowd.visitor_id == visitor_id), None)
+
+
+def _each_once(row: VisitorRow) -> VisitorRow:
+    if len(set(row.touch_ids)) == len(row.touch_ids):
+        return row
+    contents: dict[str, tuple[Instant, str]] = {}
+    for touch_id, at, facet in zip(row.touch_ids, row.times, row.facets, strict=True):
+        contents[touch_id] = min(contents.get(touch_id, (at, facet)), (at, facet))
+    times, facets = [at for at, _ in contents.values()], [facet for _, facet in contents.values()]
+    return VisitorRow(row.visitor_id, list(contents), times, facets, row.found - len(row.touch_ids) + len(contents))
 
 
 def candidates_of(order: Order, found: Found, company: Company | None, earliest: Instant) -> Journey:
@@ -132,9 +147,9 @@ def _add_named(order: Order, found: Found, journey: dict[str, Candidate]) -> Non
 
 
 def _touches(row: VisitorRow, matches: tuple[Match, ...], earliest: Instant, latest: Instant) -> list[Candidate]:
-    """A visitor's touches in ``[earliest, latest]``."""
+    """A visitor's touches in ``[earliest, latest]``, oldest first."""
     found: list[Candidate] = []
-    for touch_id, at, text in zip(row.touch_ids, row.times, row.facets, strict=True):
+    for at, touch_id, text in sorted(zip(row.times, row.touch_ids, row.facets, strict=True)):
         if earliest <= at <= latest:
             facet = known_facets.get(text) or facet_of(text)
             found.append(
@@ -227,13 +242,17 @@ def sent(order: Order, terms: Terms, ruling: Ruling | None, found: Found, links:
 
 
 def _claimed(order: Order, claim: Claim, found: Found, links: Mapping[str, tuple[str, str]], programme_id: str) -> Candidate:
-    """What a claim stands for: the click or the link that its token names, else the affiliate that it names itself."""
+    """What a claim stands for: the click or the link that its token names, else the affiliate that it names itself.
+
+    An id that another provider gave its publisher may be an affiliate's here by accident, so it names nobody.
+    """
     touch = found.touches.get(claim.token) if is_event_id(claim.token) else None
     facet = facet_of(touch.facet) if touch else None
-    named, affiliate_id = (facet.programme_id, facet.affiliate_id) if facet else links.get(claim.token, (programme_id, claim.affiliate_id))
+    publisher_id = claim.affiliate_id if claim.provider.lower() in (*OWN_PROVIDERS, order.tenant_id) else ""
+    named, affiliate_id = (facet.programme_id, facet.affiliate_id) if facet else links.get(claim.token, (programme_id, publisher_id))
     expired = claim.expires_at and claim.expires_at < order.occurred_at
     return Candidate(
-        touch_id=AGENT + (claim.token or claim.affiliate_id),
+        touch_id=AGENT + (claim.token or publisher_id or f"{claim.provider}:{claim.affiliate_id}"),
         touch_class="agent",
         programme_id=named,
         affiliate_id=affiliate_id,
@@ -248,12 +267,14 @@ def _claimed(order: Order, claim: Claim, found: Found, links: Mapping[str, tuple
 
 def evidence_of(order: Order, candidates: list[Candidate], terms: Terms) -> list[Candidate]:
     """The same, with what speaks for an affiliate's buying from itself."""
-    carried, evidence = set(order.customer_keys), dict[str, tuple[str, ...]]()
-    for affiliate_id in {one.affiliate_id for one in candidates}:
-        if both := carried.intersection(terms.own_keys.get(affiliate_id, ())):
-            evidence[affiliate_id] = tuple(sorted({EVIDENCE.get(key[:3], "same_customer") for key in both}))
-    if not evidence:
+    owners = terms.owners_of_keys
+    if owners.keys().isdisjoint(order.customer_keys):
         return candidates
+    evidence: dict[str, tuple[str, ...]] = {}
+    for key in order.customer_keys:
+        for affiliate_id in owners.get(key, ()):
+            kind = EVIDENCE.get(key[:3], "same_customer")
+            evidence[affiliate_id] = tuple(sorted({*evidence.get(affiliate_id, ()), kind}))
     return [
         msgspec.structs.replace(one, evidence=evidence[one.affiliate_id]) if one.affiliate_id in evidence else one for one in candidates
     ]

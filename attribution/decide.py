@@ -15,7 +15,7 @@ from typing import cast, get_args
 import msgspec
 
 from attribution.policy import COUPON, Ruling, Terms, compiled, default_policy
-from attribution.rules import CLICKS, CONTESTS, COUPONS, NOBODYS, Case, Entry, is_expired, standing, verdict_of
+from attribution.rules import CAPPED, CLICKS, CONTESTS, COUPONS, NOBODYS, Case, Entry, is_expired, standing, verdict_of
 from attribution.weights import ALL, DIRECT, NOTHING, Share, shares, shares_by_count
 from core.catalogue import Coupon, Model, Programme
 from core.credit import ELIGIBLE, Candidate, Credit, Decision, Override, Result, Step, TouchClass, Verdict
@@ -90,7 +90,7 @@ def decide(
         candidates: in any order; the same touch may come several times and counts once.
         ruling: of the order (:func:`attribution.policy.ruling_for`); None where no programme takes it.
         override: what a person decided instead; the trace still tells what the rules made of each candidate.
-        trace: False leaves the trace out, where nobody will read it.
+        trace: False leaves out the trace and the hash of what was read, where nobody will read them.
 
     Returns:
         Credits that sum to at most one, oldest touch first, and the trace, strongest rank and latest touch first. Without
@@ -98,7 +98,7 @@ def decide(
     """
     touches = in_order(candidates)
     case = judged(order, touches, ruling) if ruling else _untaken(order, touches)
-    earned = _shared(case)
+    earned = _shared(case, tell=trace or override is not None)
     if override is not None:
         earned = _overridden(override, case)
     credits = () if order.test else tuple(earned)
@@ -110,7 +110,7 @@ def decide(
         _result(case, credits, override),
         credits,
         _trace(case) if trace else (),
-        _hash(case, customer, override),
+        _hash(case, customer, override) if trace else "",
         customer.status,
         customer.segments,
         override,
@@ -136,40 +136,47 @@ def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
 def judged(order: Order, touches: list[Candidate], ruling: Ruling) -> Case:
     """Each touch by its own rules and the contests.
 
-    Most touches are a person's, of an active member, in the order's programme: they are recognised at one glance, which must agree
-    with :data:`attribution.rules.RULES` (a test compares them). All others are asked rule by rule.
+    Most touches are of a member, in the order's programme: a person's that may earn, one too old, or a machine's. They are recognised
+    at one glance, which must agree with :data:`attribution.rules.RULES` (a test compares them). All others are asked rule by rule.
     """
     ordered_at, programme_id, active = order.occurred_at, ruling.policy.programme_id, ruling.active
     plain = ruling.plain if order.consent != "denied" else {}
     verdicts: list[Verdict | None] = []
+    figures: list[int] = []
     ranks: list[int] = []
     mixed = False
     coupons: tuple[Coupon | None, ...] = ()
     for one in touches:
-        at, place = one.occurred_at, plain.get(one.touch_class)
-        if place is not None and one.traffic_class == "human" and one.programme_id == programme_id and not one.tenant_id:
-            span = active.get(one.affiliate_id)
-            if (
-                span is not None
-                and span[0] <= at < span[1]
-                and 0 <= ordered_at - at <= place[1]
-                and one.consent != "denied"
-                and not one.evidence
-            ):
-                verdicts.append(None)
-                ranks.append(place[0])
-                continue
+        place = plain.get(one.touch_class)
+        if place is not None and one.programme_id == programme_id and not one.tenant_id:
+            if one.traffic_class != "human":
+                if one.traffic_class not in CAPPED:
+                    verdicts.append("bot")
+                    figures.append(0)
+                    ranks.append(place[0])
+                    continue
+            elif one.consent != "denied":
+                at, (rank, window) = one.occurred_at, place
+                if ordered_at - at > window:
+                    verdicts.append("outside_window")
+                    figures.append(window)
+                    ranks.append(rank)
+                    continue
+                span = active.get(one.affiliate_id)
+                if at <= ordered_at and span is not None and span[0] <= at < span[1] and not one.evidence:
+                    verdicts.append(None)
+                    figures.append(0)
+                    ranks.append(rank)
+                    continue
         verdict = verdict_of(Entry(order, ruling, one))
         if one.touch_class in MIXED:
             mixed = mixed or verdict is None
             coupons += (ruling.coupons.get(one.touch_id),) if one.touch_class in COUPONS else ()
+        rank, window = ruling.ranks.get(standing(ruling, one), UNRANKED)
         verdicts.append(verdict)
-        ranks.append(ruling.ranks.get(standing(ruling, one), UNRANKED)[0])
-    case = Case(order, ruling, touches, verdicts, [0] * len(touches), ranks, mixed, coupons)
-    if "outside_window" in verdicts:
-        for number, verdict in enumerate(verdicts):
-            if verdict == "outside_window" and not is_expired(touches[number]):
-                case.figures[number] = ruling.ranks[standing(ruling, touches[number])][1]
+        figures.append(window if verdict == "outside_window" and not is_expired(one) else 0)
+        ranks.append(rank)
+    case = Case(order, ruling, touches, verdicts, figures, ranks, mixed, coupons)
     if ruling.contested:
         for contest in CONTESTS:
             contest(case)
@@ -183,8 +190,8 @@ def _untaken(order: Order, touches: list[Candidate]) -> Case:
 # --- sharing ---------------------------------------------------------------------------------------------------------
 
 
-def _shared(case: Case) -> list[Credit]:
-    """The credits, oldest first; every verdict that was open is closed."""
+def _shared(case: Case, tell: bool) -> list[Credit]:
+    """The credits, oldest first; every verdict that was open is closed. Where nobody is to be told, those are left that earn nothing."""
     verdicts, figures, touches = case.verdicts, case.figures, case.touches
     places = [place for place, verdict in enumerate(verdicts) if verdict is None]
     parts = _parts(case, places)
@@ -198,7 +205,7 @@ def _shared(case: Case) -> list[Credit]:
     for place in earned:
         verdicts[place] = "winner"
         figures[place] += figure
-    if len(earned) < len(places):
+    if (tell or case.mixed) and len(earned) < len(places):
         _lose(case, places, leader)
     won = [touches[place] for place in earned]
     credits = list(map(Credit, map(_affiliate, won), map(_id, won), map(_first, earned.values()), map(_second, earned.values())))

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from attribution.revisions import Block, InForce, Revision, blocks_of, decode_in_force, in_force_of, native, revision_of, token_of
 from attribution.touches import decode_orders, order_of
 from core.clock import Instant
-from core.credit import Credit
+from core.credit import Credit, Step
 from core.events import Order
 from store.events import EventsStore, parts_of, read_query
 
@@ -17,6 +19,7 @@ __all__ = [
     "credits_of_columns",
     "read_in_force",
     "read_orders",
+    "read_trace",
     "revision_of",
     "token_of",
 ]
@@ -24,6 +27,8 @@ __all__ = [
 ORDERS_BY_ID = read_query(__file__, "orders_by_id")
 LATEST_DECISIONS = read_query(__file__, "latest_decisions")
 NEWEST_DECISION = read_query(__file__, "newest_decision")
+
+_decode_trace = msgspec.json.Decoder(tuple[Step, ...]).decode
 
 BLOCK_BYTES = 32 * 1024 * 1024
 """One insert holds no more, unless a single block does: doors and servers limit a request."""
@@ -50,6 +55,14 @@ def read_in_force(events: EventsStore, tenant_id: str, order_ids: Iterable[str])
 def credits_of_columns(columns: Sequence[Sequence[Any]]) -> tuple[Credit, ...]:
     """Credits as the store keeps them: affiliates, touches, numerators, denominators."""
     return tuple(Credit(*credit) for credit in zip(*columns, strict=True))
+
+
+def read_trace(text: str) -> tuple[Step, ...] | None:
+    """A trace as the store keeps it, empty where none was kept; None where a version wrote it that kept traces in another form."""
+    try:
+        return _decode_trace(text) if text else ()
+    except msgspec.DecodeError:
+        return None
 
 
 class DecisionLog:

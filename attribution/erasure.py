@@ -6,7 +6,7 @@ copies taken out of touches, leads, orders, set-aside records and receipts. Each
 repetition. Statements name the identifier by its digest alone, since the store keeps the text of each for a while.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -24,11 +24,13 @@ COPIES_OF_KEY = read_query(__file__, "copies_of_key")
 BAD_ROWS_WITH = read_query(__file__, "bad_rows_with")
 DECIDED_ORDERS_OF_KEYS = read_query(__file__, "decided_orders_of_keys")
 ERASED_AGAIN = read_query(__file__, "erased_again")
+SHARED_BESIDE = read_query(__file__, "shared_beside")
 
 ERASED = "erased"
 TELLING_CHARS = 16
 """A text of this length is looked for anywhere; a shorter one would be found in what has nothing to do with it."""
 ATTEMPTS = 3
+MOST_BESIDE = 20
 BAD_ROWS_AT_ONCE = 500
 
 _IS = "lower(hex(SHA256(concat(tenant_id, '/', {column})))) = {{digest:String}}"
@@ -64,36 +66,39 @@ _DELETE_BAD_ROWS = f"ALTER TABLE bad_rows DELETE {_WHERE} sipHash64(detail, raw)
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """What holds an identifier, or held it: rows by table, ``receipts`` among them, and the orders that are frozen for it."""
+    """What holds the identifiers ``keys``, or held them: copies by table, ``receipts`` among them, and the orders that are frozen."""
 
     tenant_id: str
+    keys: tuple[str, ...]
     copies: dict[str, int]
     frozen_orders: tuple[str, ...]
 
 
-def plan_erasure(events: EventsStore, books: Books, tenant_id: str, key: str) -> Erasure:
+def plan_erasure(events: EventsStore, books: Books, tenant_id: str, keys: Collection[str]) -> Erasure:
     """What :func:`erase` would do; nothing is changed.
 
     Raises:
-        BadInput: the key is a click's, which is a record and no identifier of a person.
+        BadInput: a key is a click's, which is a record and no identifier of a person.
     """
-    _require_identifier(key)
-    return Erasure(tenant_id, _copies(events, books, tenant_id, key), _orders_of(events, tenant_id, key))
+    for key in keys:
+        _require_identifier(key)
+    return Erasure(tenant_id, tuple(keys), _copies(events, books, tenant_id, keys), _orders_of(events, tenant_id, keys))
 
 
-def erase(events: EventsStore, books: Books, tenant_id: str, key: str, at: Instant) -> Erasure:
-    """Forget an identifier. Afterwards nothing that is stored holds it, and its person's orders keep their decisions.
+def erase(events: EventsStore, books: Books, tenant_id: str, keys: Collection[str], at: Instant) -> Erasure:
+    """Forget identifiers. Afterwards nothing that is stored holds one, and their persons' orders keep their decisions.
 
     Raises:
         BadInput: see :func:`plan_erasure`.
         FairshareError: copies are left, and where; nothing that was done is undone, and the same call goes on.
     """
-    found = plan_erasure(events, books, tenant_id, key)
+    found = plan_erasure(events, books, tenant_id, keys)
     _freeze(events, found, at)
-    _note(events, found, key, at)
+    _note(events, found, at)
     for _ in range(ATTEMPTS):  # events that were on their way may bring another copy
-        _take_out(events, books, tenant_id, key)
-        left = _copies(events, books, tenant_id, key)
+        for key in found.keys:
+            _take_out(events, books, tenant_id, key)
+        left = _copies(events, books, tenant_id, keys)
         if not left:
             return found
     where = ", ".join(f"{count} in {place}" for place, count in left.items())
@@ -103,9 +108,20 @@ def erase(events: EventsStore, books: Books, tenant_id: str, key: str, at: Insta
 def erase_again(events: EventsStore, books: Books, tenant_id: str, at: Instant) -> int:
     """Erase what was erased before and has come back with events recorded earlier. Returns how many identifiers that were."""
     back = [key for (key,) in events.select(ERASED_AGAIN, tenant_id=tenant_id)]
-    for key in back:
-        erase(events, books, tenant_id, key, at)
+    if back:
+        erase(events, books, tenant_id, back, at)
     return len(back)
+
+
+def shared_beside(events: EventsStore, tenant_id: str, key: str) -> list[str]:
+    """Keys that may be hashes of the same value, a coalition's or the tenant's own: events have shown them together with this one.
+
+    No more than a hint: of two addresses in one event, either may be meant. At most :data:`MOST_BESIDE`, the likeliest first.
+    """
+    *coalition, kind, _ = key.rsplit(":", 2)
+    pattern = f"^(x:[^:]*:)?{kind}:" if coalition else f"^x:[^:]*:{kind}:"
+    rows = events.select(SHARED_BESIDE, tenant_id=tenant_id, key=key, pattern=pattern, most=MOST_BESIDE)
+    return [beside for (beside,) in rows]
 
 
 def digest_of(tenant_id: str, key: str) -> str:
@@ -121,7 +137,16 @@ def _require_identifier(key: str) -> None:
         raise BadInput("malformed", f"{key!r:.60} is no identifier of a person such as v:VISITOR or em:HASH; a click is a record", "key")
 
 
-def _copies(events: EventsStore, books: Books, tenant_id: str, key: str) -> dict[str, int]:
+def _copies(events: EventsStore, books: Books, tenant_id: str, keys: Iterable[str]) -> dict[str, int]:
+    """By table, of all the keys together."""
+    found: dict[str, int] = {}
+    for key in keys:
+        for place, copies in _copies_of(events, books, tenant_id, key).items():
+            found[place] = found.get(place, 0) + copies
+    return dict(sorted(found.items()))
+
+
+def _copies_of(events: EventsStore, books: Books, tenant_id: str, key: str) -> dict[str, int]:
     visitor_id = key.removeprefix(VISITOR) if key.startswith(VISITOR) else ""
     value = visitor_id or key
     needle = value if len(value) >= TELLING_CHARS else ""
@@ -131,12 +156,12 @@ def _copies(events: EventsStore, books: Books, tenant_id: str, key: str) -> dict
     return found | ({"receipts": receipts} if receipts else {})
 
 
-def _orders_of(events: EventsStore, tenant_id: str, key: str) -> tuple[str, ...]:
-    """The decided orders of the identifier's person, by whichever of its keys."""
+def _orders_of(events: EventsStore, tenant_id: str, keys: Iterable[str]) -> tuple[str, ...]:
+    """The decided orders of the identifiers' persons, by whichever of their keys."""
     people = People(events, tenant_id)
     people.refresh()
     found: set[str] = set()
-    for part in parts_of(people.known_with({key})):
+    for part in parts_of(people.known_with(set(keys))):
         rows = events.select(
             DECIDED_ORDERS_OF_KEYS,
             tenant_id=tenant_id,
@@ -188,16 +213,13 @@ def _freeze(events: EventsStore, found: Erasure, at: Instant) -> None:
     _insert(events, "frozen_orders", rows)
 
 
-def _note(events: EventsStore, found: Erasure, key: str, at: Instant) -> None:
-    digest = digest_of(found.tenant_id, key)
-    row = {
-        "tenant_id": found.tenant_id,
-        "digest": digest,
-        "orders": len(found.frozen_orders),
-        "erased_at": at / 1000,
-        "stored_at": at / 1000,
-    }
-    _insert(events, "identity_erasures", [row])
+def _note(events: EventsStore, found: Erasure, at: Instant) -> None:
+    orders, when = len(found.frozen_orders), at / 1000
+    rows = [
+        {"tenant_id": found.tenant_id, "digest": digest_of(found.tenant_id, key), "orders": orders, "erased_at": when, "stored_at": when}
+        for key in found.keys
+    ]
+    _insert(events, "identity_erasures", rows)
 
 
 def _insert(events: EventsStore, table: str, rows: list[dict[str, Any]]) -> None:

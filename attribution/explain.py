@@ -3,14 +3,14 @@
 Nothing is decided again here: an explanation shows the decision in force as it was taken.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 import msgspec
 
-from attribution.decisions import credits_of_columns, read_orders
-from attribution.words import RESULTS, sentence
+from attribution.decisions import credits_of_columns, read_orders, read_trace
+from attribution.words import RESULTS, VERDICTS, sentence
 from core.clock import Instant, format_instant
 from core.credit import ELIGIBLE, Candidate, Credit, Override, Result, Step, TouchClass, Verdict
 from core.events import CustomerStatus, Order
@@ -25,7 +25,9 @@ OTHER = "another affiliate"
 PARTNER = "partner"
 """A touch of a coalition's other member: which link of its it was is not this tenant's business."""
 
-_read_trace = msgspec.json.Decoder(tuple[Step, ...]).decode
+NOT_KEPT = "The touches that were looked at were not kept with this decision."
+OLDER_FORM = "The touches that were looked at were written down by an older version, in a form that is no longer read."
+
 _read_override = msgspec.json.Decoder(Override).decode
 
 
@@ -67,7 +69,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """An order's decision in force, and every candidate. Instants are milliseconds; :func:`as_json` writes them as RFC 3339.
 
     ``unattributed`` is the share that nobody earns; ``revisions`` counts how often the decision has been taken anew. Where a person
-    decided, ``override`` says who, when and why; verdicts and sentences still tell what was computed.
+    decided, ``override`` says who, when and why; verdicts and sentences still tell what was computed. ``untold`` says in one sentence
+    why there are no candidates though there may have been some; else it is empty.
     """
 
     tenant_id: str
@@ -93,6 +96,7 @@ class Explanation(msgspec.Struct, frozen=True):
     segments: tuple[str, ...] = ()
     marketplace_id: str = ""
     override: Override | None = None
+    untold: str = ""
 
 
 def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation | None:
@@ -108,7 +112,7 @@ def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation |
 
 def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
     revision, programme_id, policy_version, result, *columns, trace, inputs_hash, decided_ms, status, segments, override, revisions = row
-    credits = credits_of_columns(columns)
+    credits, steps = credits_of_columns(columns), read_trace(trace)
     return Explanation(
         tenant_id=order.tenant_id,
         order_id=order.order_id,
@@ -124,7 +128,7 @@ def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
         meaning=RESULTS[result],
         credits=tuple(Share(credit.affiliate_id, credit.touch_id, str(credit.share)) for credit in credits),
         unattributed=str(1 - sum(credit.share for credit in credits)),
-        candidates=_findings(trace, order.occurred_at, credits),
+        candidates=_findings(steps or (), order.occurred_at, credits),
         revision=revision,
         revisions=revisions,
         decided_at=decided_ms,
@@ -133,11 +137,17 @@ def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
         segments=tuple(segments),
         marketplace_id=order.marketplace_id,
         override=_read_override(override) if override else None,
+        untold=_untold(trace, steps, credits),
     )
 
 
-def _findings(trace: str, ordered_at: Instant, credits: tuple[Credit, ...]) -> tuple[Finding, ...]:
-    steps = _read_trace(trace)
+def _untold(trace: str, steps: tuple[Step, ...] | None, credits: Iterable[Credit]) -> str:
+    if steps is None:
+        return OLDER_FORM
+    return NOT_KEPT if not trace or (not steps and any(credit.touch_id for credit in credits)) else ""
+
+
+def _findings(steps: Sequence[Step], ordered_at: Instant, credits: Iterable[Credit]) -> tuple[Finding, ...]:
     shares = {credit.touch_id: credit.share for credit in credits}
     parts = roles([step.candidate for step in steps if step.verdict in ELIGIBLE])
     return tuple(
@@ -211,8 +221,9 @@ def _masked_share(credit: Share) -> Share:
 
 
 def _masked_finding(finding: Finding) -> Finding:
-    nobody = {"touch_id": "", "link_code": "", "programme_id": "", "tenant_id": "", "origin": "", "evidence": ()}
-    return msgspec.structs.replace(finding, affiliate_id=OTHER if finding.affiliate_id else "", **nobody)
+    """What became of somebody else's touch, and no figure or evidence of why: that is between the merchant and its affiliate."""
+    nobody = {"touch_id": "", "link_code": "", "programme_id": "", "tenant_id": "", "origin": "", "evidence": (), "traffic_class": ""}
+    return msgspec.structs.replace(finding, affiliate_id=OTHER if finding.affiliate_id else "", why=VERDICTS[finding.verdict], **nobody)
 
 
 def _masked_override(override: Override, affiliate_id: str) -> Override:
@@ -269,7 +280,7 @@ def _head(one: Explanation) -> Iterator[tuple[str, str]]:
 
 def _table(explanation: Explanation) -> Iterator[str]:
     if not explanation.candidates:
-        yield "no candidate touches"
+        yield explanation.untold or "no candidate touches"
         return
     rows = [("verdict", "class", "affiliate", "occurred at", "found by", "touch")]
     rows += [

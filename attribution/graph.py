@@ -1,7 +1,11 @@
 """Components of keys: who belongs together, by the whole set of links and the rules, never by the order of arrival. Pure.
 
-Keys are numbers here (:mod:`attribution.keys`), links sorted arrays of pairs. A key with too many neighbours makes no links. What
-new links change is worked out from the components that they touch alone, and equals what all links at once would give.
+Keys are numbers here (:mod:`attribution.keys`), links sorted arrays of pairs. A key with too many neighbours, a hub, makes no links.
+What new links change is worked out from the components that they touch alone, and equals what all links at once would give.
+
+A touch that was seen with one key alone is no neighbour of it: the loyal customer's card, scanned every week, joins nobody with
+anybody. One that was seen with several is: a card of a till, in whose orders stand everybody's clicks. So a hub stays one, whatever
+links come later.
 """
 
 from collections.abc import Iterable
@@ -9,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from attribution.households import Seen, part
-from attribution.identity import IdentityRules
+from attribution.identity import CLICK, HUB_TOUCHES, IdentityRules
 from attribution.keys import Array, Growing, distinct
 
 NEVER = np.iinfo(np.int64).max
@@ -20,7 +24,10 @@ _LOWER = np.uint64(0xFFFFFFFF)
 class KeyGraph:
     """Keys, their links and their components."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_touches: int = HUB_TOUCHES) -> None:
+        """A key with more than ``most_touches`` touches makes no links either."""
+        self._most_touches = most_touches
+        self._is_touch = Growing(np.empty(0, bool))
         self._first_seen, self._limits = Growing(np.empty(0, np.int64)), Growing(np.empty(0, np.int32))
         self._hub, self._label = Growing(np.empty(0, bool)), Growing(np.empty(0, np.int32))
         self._links = np.empty(0, np.uint64)
@@ -44,9 +51,10 @@ class KeyGraph:
         """One member of each key's component, the same for all of them."""
         return self._label.values
 
-    def grow(self, limits: Array) -> None:
-        """Add keys without links, each with the number of neighbours that it may have."""
+    def grow(self, limits: Array, are_touches: Array | None = None) -> None:
+        """Add keys without links, each with the number of neighbours that it may have; none of them a touch unless it is said."""
         numbers = np.arange(len(self), len(self) + len(limits), dtype=np.int32)
+        self._is_touch.append(np.zeros(len(limits), bool) if are_touches is None else are_touches)
         self._first_seen.append(np.full(len(limits), NEVER))
         self._limits.append(limits)
         self._hub.append(np.zeros(len(limits), bool))
@@ -80,14 +88,24 @@ class KeyGraph:
         """The keys that one key is linked with, hubs left out; a hub has none."""
         if self.hub[number]:
             return np.empty(0, np.int32)
-        start, end = _ranges(self._links, np.array([number], np.int32))[0]
-        others = _others(self._links[start:end])
+        others = self.linked_with(number)
         return others[~self.hub[others]]
+
+    def linked_with(self, number: int) -> Array:
+        """The keys that one key is linked with, of hubs too."""
+        start, end = _ranges(self._links, np.array([number], np.int32))[0]
+        return _others(self._links[start:end])
 
     def members(self, labels: Array) -> tuple[Array, Array]:
         """The members of components, one component after the other, and how many each has."""
         ranges = _ranges(self._members.values, labels)
         return _others(self._members.values[_spread(ranges)]), ranges[:, 1] - ranges[:, 0]
+
+    def sizes(self, labels: Array) -> Array:
+        """How many members each component has."""
+        ranges = _ranges(self._members.values, labels)
+        result: Array = ranges[:, 1] - ranges[:, 0]
+        return result
 
     # --- what changes ------------------------------------------------------------------------------------------------
 
@@ -106,7 +124,7 @@ class KeyGraph:
         self._see(others, times)
         self._links = distinct(np.concatenate([_pairs(keys, others), _pairs(others, keys)]))
         ones, twos = _keys(self._links), _others(self._links)
-        self.hub[:] = np.bincount(ones, minlength=len(self)) > self._limits.values
+        self.hub[:] = self._are_hubs_at_first(ones, twos)
         kept = (ones < twos) & ~self.hub[ones] & ~self.hub[twos]
         self.label[:] = components(len(self), ones[kept], twos[kept])
         self._members = Growing(np.sort(_pairs(self.label, np.arange(len(self)))))
@@ -116,8 +134,8 @@ class KeyGraph:
 
         Returns their members, sorted, and the labels these had.
         """
-        degrees = _ranges(self._links, touched)
-        self.hub[touched] = degrees[:, 1] - degrees[:, 0] > self._limits.values[touched]
+        counted = self._counted_anew(touched)
+        self.hub[counted] = self._are_hubs(counted)
         affected = np.sort(self._together(touched))
         links = self._links[_spread(_ranges(self._links, affected))]
         place = np.empty(len(self), np.int32)
@@ -133,6 +151,55 @@ class KeyGraph:
         left, new = members[~gone], np.sort(_pairs(after, affected))
         self._members = Growing(np.insert(left, np.searchsorted(left, new), new))
         return affected, before
+
+    # --- hubs --------------------------------------------------------------------------------------------------------
+
+    def _are_hubs_at_first(self, ones: Array, twos: Array) -> Array:
+        """Which keys are hubs by these links, each there in both directions: all at once, as :meth:`_are_hubs` finds them."""
+        degrees = np.bincount(ones, minlength=len(self))
+        is_touch = self._is_touch.values
+        if not is_touch.any():
+            return _exceed(degrees, self._limits.values)
+        of_touches = ones[is_touch[twos]]
+        touches = np.bincount(of_touches, minlength=len(self))
+        alone = np.bincount(ones[(is_touch & (degrees == 1))[twos]], minlength=len(self))
+        return _exceed(degrees - alone, self._limits.values) | (touches > self._most_touches)
+
+    def _are_hubs(self, keys: Array) -> Array:
+        """Which of these keys have too many neighbours, or touches."""
+        ranges = _ranges(self._links, keys)
+        sizes = ranges[:, 1] - ranges[:, 0]
+        is_touch = self._is_touch.values
+        if not is_touch.any():
+            return _exceed(sizes, self._limits.values[keys])
+        others = _others(self._links[_spread(ranges)])
+        are_touches = is_touch[others]
+        touches = distinct(others[are_touches])
+        is_alone = np.diff(_ranges(self._links, touches), axis=1)[:, 0] == 1
+        alone = are_touches.copy()
+        alone[are_touches] = is_alone[np.searchsorted(touches, others[are_touches])]
+        return _exceed(sizes - sums(alone, sizes), self._limits.values[keys]) | (sums(are_touches, sizes) > self._most_touches)
+
+    def _counted_anew(self, linked: Array) -> Array:
+        """The keys whose neighbours may be more, given those with new links: a touch may be nobody's alone any more.
+
+        A touch that is a hub was nobody's alone before.
+        """
+        touches = linked[self._is_touch.values[linked] & ~self.hub[linked]]
+        return distinct(np.concatenate([linked, _others(self._links[_spread(_ranges(self._links, touches))])]))
+
+
+def _exceed(counts: Array, limits: Array) -> Array:
+    result: Array = counts > limits
+    return result
+
+
+def sums(wanted: Array, sizes: Array) -> Array:
+    """How many of each group, standing one after the other, are wanted."""
+    totals = np.concatenate([[0], np.cumsum(wanted)])
+    ends = np.cumsum(sizes)
+    result: Array = totals[ends] - totals[ends - sizes]
+    return result
 
 
 def _ranges(pairs: Array, keys: Array) -> Array:
@@ -208,8 +275,8 @@ def components_of(edges: Iterable[tuple[str, str]], rules: IdentityRules) -> lis
     keys = sorted({key for edge in known for key in edge if not rules.blocks(key)})
     number = {key: place for place, key in enumerate(keys)}
     linked = [(number[one], number[other]) for one, other in known if one in number and other in number and one != other]
-    graph = KeyGraph()
-    graph.grow(np.array([rules.limit_of(key) for key in keys], np.int32))
+    graph = KeyGraph(rules.touches)
+    graph.grow(np.array([rules.limit_of(key) for key in keys], np.int32), np.array([key.startswith(CLICK) for key in keys], bool))
     ends = np.array(linked, np.int32).reshape(-1, 2)
     graph.link(ends[:, 0], ends[:, 1], np.zeros(len(ends), np.int64))
     groups: dict[int, list[str]] = {}

@@ -27,6 +27,8 @@ CARRIERS = read_query(__file__, "carriers")
 
 BINDING = "binding:"
 """A bond's candidate has this before the id of the order that made it."""
+FEW = 50
+"""More customer keys than this are found faster by looking at every order than by the index, which compares each with each."""
 ENTRIES = 1_000
 """So many of a person's latest orders may bind it."""
 
@@ -55,10 +57,10 @@ decode_carriers = msgspec.json.Decoder(Carrier).decode_lines
 
 
 class Earlier(Protocol):
-    """Whoever knows when persons had ordered before."""
+    """Whoever knows, of very many orders, when persons had ordered before."""
 
-    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, Person]) -> dict[str, Instant]:
-        """By order, when its person had ordered last before it; left out where never."""
+    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, str]) -> dict[str, Instant]:
+        """By order, when its person had ordered last before it; left out where never. ``persons`` are their ids by order."""
 
 
 def carriers_of(events: EventsStore, tenant_id: str, keys: Iterable[str], from_at: Instant = 0, to_at: Instant = ALWAYS) -> list[Carrier]:
@@ -69,12 +71,14 @@ def carriers_of(events: EventsStore, tenant_id: str, keys: Iterable[str], from_a
     """
     found: dict[str, Carrier] = {}
     for part in parts_of(keys):
+        customers = [key for key in part if not is_device(key)]
         lines = events.select_bytes(
             ORDERS_BY_KEYS,
             tenant_id=tenant_id,
             visitors=[key.removeprefix(VISITOR) for key in part if key.startswith(VISITOR)],
             clicks=[key.removeprefix(CLICK) for key in part if key.startswith(CLICK)],
-            customers=[key for key in part if not is_device(key)],
+            customers=customers if len(customers) <= FEW else [],
+            many_customers=customers if len(customers) > FEW else [],
             from_ms=from_at,
             to_ms=to_at,
         )
@@ -94,6 +98,7 @@ def orders_of_persons(events: EventsStore, people: People, persons: Iterable[Per
     """By person, when it ordered from ``from_at`` on, in order."""
     wanted = {person.person_id: person for person in persons if person.person_id}
     keys = {key for person in wanted.values() for key in person.keys}
+    keys |= people.named_clicks(keys)
     carriers = [one for one in carriers_of(events, people.tenant_id, keys, from_at) if not one.test]
     theirs = people.persons_of(as_orders(carriers))
     found: dict[str, list[Moment]] = {}
@@ -129,11 +134,11 @@ class InTime:
     def __init__(self) -> None:
         self._last: dict[str, Instant] = {}
 
-    def last_ordered(self, rows: Sequence[OrderRow] | Sequence[Carrier], persons: Mapping[str, Person]) -> dict[str, Instant]:
+    def last_ordered(self, rows: Sequence[OrderRow] | Sequence[Carrier], persons: Mapping[str, str]) -> dict[str, Instant]:
         found: dict[str, Instant] = {}
         last = self._last
         for row in rows:
-            person_id = persons[row.order_id].person_id
+            person_id = persons[row.order_id]
             before = last.get(person_id)
             if before is not None:
                 found[row.order_id] = before
@@ -148,7 +153,7 @@ class Told:
     def __init__(self, found: dict[str, Instant]) -> None:
         self._found = found
 
-    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, Person]) -> dict[str, Instant]:
+    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, str]) -> dict[str, Instant]:
         assert len(persons) >= len(rows), "every order has a person"
         return {row.order_id: self._found[row.order_id] for row in rows if row.order_id in self._found}
 
@@ -163,7 +168,15 @@ def pass_through(
     """
     rows = decode_carriers(events.select_bytes(CARRIERS, tenant_id=people.tenant_id, from_ms=from_at, to_ms=to_at))
     rows = [row for row in rows if counted.get(row.order_id, row.event_id) == row.event_id]
-    return earlier.last_ordered(rows, people.persons_of(as_orders(rows)))
+    orders = as_orders(rows)
+    alone = people.alone(orders)
+    others = people.persons_of([order for order in orders if order.order_id not in alone])
+    return earlier.last_ordered(rows, alone | ids_of(others))
+
+
+def ids_of(persons: Mapping[str, Person]) -> dict[str, str]:
+    """By order, its person's id."""
+    return {order_id: person.person_id for order_id, person in persons.items()}
 
 
 # --- bonds -----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ VISITOR = "v:"
 CLICK = "c:"
 HUB_NEIGHBOURS = 200
 """A key with more neighbours than this is junk: a shared till, ``info@…``, a click id in a newsletter."""
+HUB_TOUCHES = 2_000
+"""And so is one with more touches: five years of one a day are fewer."""
 
 
 class IdentityRules(msgspec.Struct, frozen=True):
@@ -24,14 +26,16 @@ class IdentityRules(msgspec.Struct, frozen=True):
 
     ``blocked`` are patterns of values that mean nobody, as the whole text after the kind: such keys join nothing. A key with more than
     ``neighbours`` distinct neighbours (``neighbours_of`` its kind, where given) is a hub: a shared till, ``info@…``; it joins nothing
-    either. Two values of a ``unique`` kind are never one person, strongest kind first. ``devices`` may be shared: what happened there up
-    to ``before_login`` milliseconds before a log-in belongs to it. A person of more than ``largest`` keys, clicks not counted, raises
-    an alarm, and its orders reach only one step beyond the keys that they carry.
+    either. A touch is a neighbour only where other keys were seen with it too; a key with more than ``touches`` of them, alone or not,
+    is a hub as well. Two values of a ``unique`` kind are never one person, strongest kind first. ``devices`` may be shared: what
+    happened there up to ``before_login`` milliseconds before a log-in belongs to it. A person of more than ``largest`` keys, clicks not
+    counted, raises an alarm, and its orders reach only one step beyond the keys that they carry.
     """
 
     blocked: tuple[str, ...] = (r"[0\-\s.]*", "-1", "null", "none", "nil", "undefined", "anonymous", "unknown", "n/?a", "guest", "test")
     neighbours: int = HUB_NEIGHBOURS
     neighbours_of: tuple[tuple[str, int], ...] = ()
+    touches: int = HUB_TOUCHES
     unique: tuple[str, ...] = ("cid",)
     devices: tuple[str, ...] = ("v", "dev")
     before_login: Instant = DAY

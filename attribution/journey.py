@@ -15,7 +15,7 @@ from attribution.batch import Batch
 from attribution.candidates import Company
 from attribution.coalition import Fellows, foreign_touches
 from attribution.decisions import ORDERS_BY_ID, read_in_force
-from attribution.history import Earlier, as_orders
+from attribution.history import ByKeys, Earlier, as_orders, ids_of
 from attribution.identity import CLICK, VISITOR, Person
 from attribution.lookups import ALWAYS, CROWD, Times, TooMuch, minted_within, through_crowd, touches_by_id, visitors_lines
 from attribution.people import People
@@ -78,7 +78,7 @@ class Scene(msgspec.Struct, frozen=True):
         return self.terms.tenant_id
 
 
-def batches_of_orders(scene: Scene, order_ids: Sequence[str], earlier: Earlier) -> Iterator[Batch]:
+def batches_of_orders(scene: Scene, order_ids: Sequence[str], earlier: ByKeys) -> Iterator[Batch]:
     """The given orders with everything that decides them: together, or in halves where they have too many touches.
 
     Raises:
@@ -92,7 +92,7 @@ def batches_of_orders(scene: Scene, order_ids: Sequence[str], earlier: Earlier) 
     yield from batches_of_lines(scene, lines, earlier)
 
 
-def batches_of_lines(scene: Scene, lines: Sequence[bytes], earlier: Earlier) -> Iterator[Batch]:
+def batches_of_lines(scene: Scene, lines: Sequence[bytes], earlier: ByKeys) -> Iterator[Batch]:
     """The same, of orders that are read already."""
     if not lines:
         return
@@ -104,7 +104,7 @@ def batches_of_lines(scene: Scene, lines: Sequence[bytes], earlier: Earlier) -> 
         yield from batches_of_lines(scene, lines[half:], earlier)
 
 
-def _batch(scene: Scene, lines: Sequence[bytes], earlier: Earlier) -> Batch:
+def _batch(scene: Scene, lines: Sequence[bytes], earlier: ByKeys) -> Batch:
     joined = b"\n".join(lines) + b"\n"
     rows = decode_orders(joined)
     persons = scene.people.persons_of(as_orders(rows))
@@ -240,13 +240,15 @@ def batches_of_slice(
     rows, lines = _in_time(rows, lines)
     if not rows:
         return
-    persons = scene.people.persons_of(as_orders(rows))
-    company = company_of(rows, persons)
+    alone = scene.people.alone(as_orders(rows)) if not scene.fellows.people else {}
+    others = [row for row in rows if row.order_id not in alone]
+    persons = scene.people.persons_of(as_orders(others))
+    company = company_of(others, persons)
     lookback = longest_lookback(scene.terms)
     span = {"lookback_ms": lookback, "earliest_ms": max(0, rows[0].occurred_at - lookback), "crowd": CROWD}
     visited = by_visitor(events.select_bytes(TOUCHES_OF_SLICE, tenant_id=tenant_id, **bounds, **span))
-    others = _times_of_visitors(rows, company, lookback, own=False)
-    visited |= _wider(visited, by_visitor(visitors_lines(events, tenant_id, others)), scene, others, rows, lookback)
+    times = _times_of_visitors(others, company, lookback, own=False)
+    visited |= _wider(visited, by_visitor(visitors_lines(events, tenant_id, times)), scene, times, rows, lookback)
     named = _named_in_slice(scene, piece, rows)
     for touch in decode_touches(touches_by_id(events, tenant_id, _clicks_of(rows, company, own=False))):
         named.setdefault(touch.touch_id, []).append(touch)
@@ -257,7 +259,7 @@ def batches_of_slice(
     crowds = _crowds(scene, visited.values(), rows, company, lookback)
     foreign = foreign_touches(events, scene.terms, scene.fellows, rows, persons)
     links = _links_of_claims(scene, rows)
-    last_ordered = earlier.last_ordered(rows, persons)
+    last_ordered = earlier.last_ordered(rows, alone | ids_of(persons))
     learn(len(rows), sum(map(len, visited.values())))
     if by_id:
         rows, lines = _by_id(rows, lines)
@@ -281,8 +283,8 @@ def batches_of_slice(
 
 
 def _is_crowd(line: bytes) -> bool:
-    """Does the line say only how many touches a visitor has? Spaces between its parts are the store's matter."""
-    return line[-40:].replace(b" ", b"").find(b",[],[],[],") > 0
+    """Does the line say only how many touches a visitor has: is the list before the number empty?"""
+    return line[line.rfind(b"]", 0, -1) - 1 :].startswith(b"[")
 
 
 def _counted(

@@ -52,7 +52,7 @@ class Keyring:
             Collision: the secret does not do; take another.
         """
         self.secret = secret
-        self.table, self.graph = KeyTable(), KeyGraph()
+        self.table, self.graph = KeyTable(), KeyGraph(rules.touches)
         self._is_click, self._is_unique, self._is_junk = (Growing(np.empty(0, bool)) for _ in range(3))
         self._visitor_of, self._limits = Growing(np.empty(0, np.int32)), Growing(np.empty(0, np.int32))
         self._events, self._tenant_id, self._rules = events, tenant_id, rules
@@ -163,7 +163,8 @@ class Keyring:
         return keys[counts], others[counts], times[counts]
 
     def _link(self, links: list[Links]) -> tuple[Array, Array]:
-        self.graph.grow(self._limits.values[len(self.graph) :])
+        first = len(self.graph)
+        self.graph.grow(self._limits.values[first:], self.is_click[first:])
         return self.graph.link(*_together(links))
 
     def _is_revoked(self, keys: Array, others: Array) -> Array:

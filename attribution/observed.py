@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-import msgspec
-
 from attribution.comparison import DIRECT, PAID, Journey, Met, Missed
+from attribution.decisions import read_trace
 from core.clock import DAY, Instant
 from core.credit import ELIGIBLE, Candidate, Step, Verdict
 from store.events import EventsStore, read_query
@@ -25,8 +24,6 @@ LONGEST_PERIOD = 3 * 366 * DAY
 MIGHT_EARN: frozenset[Verdict] = ELIGIBLE | {"direct"}
 """Verdicts of candidates that took part in the journey; a visit that nobody brought is one, whatever the policy makes of it."""
 
-_decode_trace = msgspec.json.Decoder(tuple[Step, ...]).decode
-
 
 def read_journeys(events: EventsStore, tenant_id: str, from_at: Instant, to_at: Instant) -> Iterator[list[Journey]]:
     """The journeys of all orders placed in ``[from_at, to_at)``, tests left out, a page at a time, by order id."""
@@ -41,15 +38,18 @@ def read_journeys(events: EventsStore, tenant_id: str, from_at: Instant, to_at: 
 
 
 def journey_of_row(row: Sequence[Any]) -> Journey:
-    """A row of ``queries/traced_orders.sql``. An order that is not decided yet has no trace, and nobody met."""
+    """A row of ``queries/traced_orders.sql``. An order that is not decided yet has no trace, and nobody met; nor does one whose trace
+    an older version wrote in another form.
+    """
     _, currency, net_minor, placed_at, trace, earners, touch_ids, numerators, denominators = row
-    steps = _decode_trace(trace) if trace else ()
+    known = read_trace(trace)
+    steps = known or ()
     channels = {step.candidate.touch_id: channel_of(step.candidate) for step in steps}
     earned = [
         (earner, channels.get(touch, ""), Fraction(numerator, denominator))
         for earner, touch, numerator, denominator in zip(earners, touch_ids, numerators, denominators, strict=True)
     ]
-    return Journey(currency, net_minor, met(steps, placed_at), tuple(earned), is_traced=bool(steps) or not earned)
+    return Journey(currency, net_minor, met(steps, placed_at), tuple(earned), is_traced=bool(steps) or (known is not None and not earned))
 
 
 def met(steps: Sequence[Step], placed_at: Instant) -> tuple[Met, ...]:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from attribution.graph import components
+from attribution.graph import components, sums
 from attribution.households import Household, Seen, part
 from attribution.identity import CLICK, RULES, VISITOR, IdentityRules, Person, own_keys
 from attribution.keyring import Keyring
@@ -45,25 +45,6 @@ class Alarm(msgspec.Struct, frozen=True):
     left: int
 
 
-class Link(msgspec.Struct, frozen=True):
-    """One event that showed two keys together; whether it counts, or was revoked, or one of the keys joins nobody."""
-
-    at: Instant
-    key: str
-    other_key: str
-    event_id: str
-    counts: bool
-
-
-class Portrait(msgspec.Struct, frozen=True):
-    """What is known with a key: the person's keys, and the links of each, oldest first."""
-
-    person_id: str
-    keys: tuple[str, ...]
-    links: tuple[Link, ...]
-    is_past_limit: bool
-
-
 class Group(msgspec.Struct, frozen=True, gc=False):
     """A component as orders need it: its keys, sorted, without clicks whose visitor is among them (``hidden`` in a household).
 
@@ -94,6 +75,11 @@ class People:
         """Labels of the components past the limit."""
         self._households: dict[int, tuple[Household, frozenset[str]]] = {}
         self._alarmed: dict[str, int] = {}
+
+    @property
+    def ring(self) -> Keyring:
+        """The keys and their links, as of the last refresh."""
+        return self._keys
 
     @property
     def _keys(self) -> Keyring:
@@ -154,11 +140,11 @@ class People:
         """Members of these keys' components with several customers: what is new there may move any of them."""
         labels = distinct(ring.graph.label[linked])
         members, sizes = ring.graph.members(labels)
-        return members[np.repeat(_sums(ring.is_unique[members], sizes) > 1, sizes)]
+        return members[np.repeat(sums(ring.is_unique[members], sizes) > 1, sizes)]
 
     def _wide_among(self, ring: Keyring, labels: Array) -> Array:
         members, sizes = ring.graph.members(labels)
-        return labels[_sums(~ring.is_click[members], sizes) > self._rules.largest]
+        return labels[sums(~ring.is_click[members], sizes) > self._rules.largest]
 
     # --- persons -----------------------------------------------------------------------------------------------------
 
@@ -196,6 +182,56 @@ class People:
                 persons[order.order_id] = self._person(order, flat[place:end], keys, some, groups)
             place = end
         return persons
+
+    def alone(self, orders: Sequence[Order]) -> dict[str, str]:
+        """The person's id, by order id, of orders that carry every key their person has. :meth:`persons_of` tells the others.
+
+        Of very many orders that is most, and they cost a tenth here.
+        """
+        flat, counts = list[str](), list[int]()
+        for order in orders:
+            before = len(flat)
+            flat += order.customer_keys
+            if order.visitor_id:
+                flat.append(VISITOR + order.visitor_id)
+            if order.click_id:
+                flat.append(CLICK + order.click_id)
+            counts.append(len(flat) - before)
+        numbers = self._keys.numbers_of(flat)
+        places, ids = self._whole(numbers, np.array(counts, np.int64)) if len(self._keys.graph) else ([], [])
+        found = {orders[place].order_id: person_id for place, person_id in zip(places, ids, strict=True)}
+        is_new, end = (numbers < 0).tolist(), 0
+        for order, count in zip(orders, counts, strict=True):
+            end += count
+            if not count:
+                found[order.order_id] = ""
+            elif count == 1 and is_new[end - 1]:
+                found[order.order_id] = flat[end - 1]
+        return found
+
+    def _whole(self, numbers: Array, counts: Array) -> tuple[list[int], list[str]]:
+        """The places of orders whose keys are all that a component has, and its id. ``counts`` says how many ``numbers`` each has."""
+        ring, known = self._keys, np.maximum(numbers, 0)
+        labels = np.where((numbers >= 0) & ~ring.is_apart(known), ring.graph.label[known], UNKNOWN)
+        keyed = np.flatnonzero(counts)
+        starts = (np.cumsum(counts) - counts)[keyed]
+        if not len(keyed):
+            return [], []
+        first = np.minimum.reduceat(labels, starts)
+        one = (first >= 0) & (first == np.maximum.reduceat(labels, starts))
+        places, first = keyed[one], first[one]
+        pairs = distinct(np.repeat(np.arange(len(counts), dtype=np.int64), counts) << 32 | known)
+        own = np.bincount(pairs >> 32, minlength=len(counts))[places]
+        whole = (own == ring.graph.sizes(first)) & (own <= self._rules.largest)
+        places, present = places[whole], distinct(first[whole])
+        if not len(present):
+            return [], []
+        members, sizes = ring.graph.members(present)
+        ids = np.array(self._canonical_ids(members, sizes), object)
+        ids[sums(ring.is_unique[members], sizes) > 1] = ""  # two customers: a household
+        theirs = ids[np.searchsorted(present, first[whole])]
+        single = theirs != ""
+        return places[single].tolist(), theirs[single].tolist()
 
     def _makers(self, ring: Keyring, numbers: Array) -> dict[int, str]:
         """By place: the visitor key of each click among the keys, where it is known and no hub."""
@@ -247,9 +283,9 @@ class People:
         cut = sum(not key.startswith(CLICK) for key in keys) > self._rules.largest
         if cut:
             keys = {key: match for key, match in self._one_step(own).items() if key in keys}
-        return Person({**keys, **own}, self._canonical(members), spans, cut)
+        return Person({**keys, **own}, self.canonical_of(members), spans, cut)
 
-    def _canonical(self, keys: Sequence[str]) -> str:
+    def canonical_of(self, keys: Sequence[str]) -> str:
         """Of several keys, the one seen first; of several at once, the lowest."""
         seen = self._keys.graph.first_seen[self._keys.numbers_of(keys)].tolist()
         return min(zip(seen, keys, strict=True))[1]
@@ -274,23 +310,18 @@ class People:
                 found.update(ring.table.texts(ring.graph.neighbours(number)))
         return found
 
-    def portrait(self, key: str) -> Portrait | None:
-        """The person of a key, with what linked its keys; None where nothing is linked with it."""
-        ring, keys = self._keys, sorted(self.known_with({key}))
-        links = []
-        for some in parts_of(keys):
-            for event_id, one, other, at in self._events.select(LINKS_OF_KEYS, tenant_id=self.tenant_id, keys=some):
-                if one < other or other not in keys:
-                    revoked = {(one, other), (other, one), (one, ""), (other, "")} & ring.revoked
-                    apart = ring.is_apart(ring.numbers_of([one, other])).any()
-                    links.append(Link(at, min(one, other), max(one, other), event_id, not revoked and not apart))
-        number = int(ring.numbers_of([key])[0])
-        if number < 0:
-            return None
-        group = self._groups(ring.graph.label[number : number + 1])[int(ring.graph.label[number])]
-        person_id = self._canonical(group.household.persons[group.household.person_of[key]]) if group.household else group.person_id
-        ordered = sorted(links, key=lambda link: (link.at, link.key, link.other_key, link.event_id))
-        return Portrait(person_id, tuple(keys), tuple(ordered), group.wide)
+    def named_clicks(self, keys: Iterable[str]) -> set[str]:
+        """The clicks of the visitors among these keys that some event names: a person's keys leave them out."""
+        ring = self._keys
+        numbers = ring.numbers_of([key for key in keys if key.startswith(VISITOR)])
+        numbers = numbers[numbers >= 0]
+        members, _ = ring.graph.members(distinct(ring.graph.label[numbers]))
+        return set(ring.table.texts(members[np.isin(ring.visitor_of[members], numbers)]))
+
+    def group_of(self, number: int) -> Group:
+        """The component of one key, by its number; a key that joins nobody has none."""
+        labels = self._keys.graph.label[number : number + 1]
+        return self._groups(labels)[int(labels[0])]
 
     # --- components --------------------------------------------------------------------------------------------------
 
@@ -301,8 +332,8 @@ class People:
         ring = self._keys
         members, sizes = ring.graph.members(labels)
         ids = self._canonical_ids(members, sizes)
-        people = _sums(~ring.is_click[members], sizes)
-        several = _sums(ring.is_unique[members], sizes) > 1
+        people = sums(~ring.is_click[members], sizes)
+        several = sums(ring.is_unique[members], sizes) > 1
         wide = np.where(several, sizes > HOUSEHOLD_KEYS, people > self._rules.largest)
         self._take_apart(labels[several & ~wide])
         own = ring.visitor_of[members]
@@ -310,7 +341,7 @@ class People:
         texts = ring.table.texts(members[shown])
         groups: Groups = {}
         start = 0
-        for label, count, person_id, far in zip(labels.tolist(), _sums(shown, sizes).tolist(), ids, wide.tolist(), strict=True):
+        for label, count, person_id, far in zip(labels.tolist(), sums(shown, sizes).tolist(), ids, wide.tolist(), strict=True):
             keys = tuple(sorted(texts[start : start + count]))
             household, hidden = self._households.get(label, (None, NONE))
             groups[label] = Group(person_id, keys, far, household, hidden, not far and household is None)
@@ -324,7 +355,7 @@ class People:
         earliest = seen == np.repeat(np.minimum.reduceat(seen, starts), sizes)
         texts = self._keys.table.texts(members[earliest])
         ids, start = [], 0
-        for count in _sums(earliest, sizes).tolist():
+        for count in sums(earliest, sizes).tolist():
             ids.append(min(texts[start : start + count]))
             start += count
         return ids
@@ -409,14 +440,6 @@ def _largest_without(key: int, count: int, keys: Array, others: Array, counted: 
     rest = counted.copy()
     rest[key] = False
     return int(np.bincount(labels[rest]).max(initial=0))
-
-
-def _sums(wanted: Array, sizes: Array) -> Array:
-    """How many of each group, standing one after the other, are wanted."""
-    totals = np.concatenate([[0], np.cumsum(wanted)])
-    ends = np.cumsum(sizes)
-    result: Array = totals[ends] - totals[ends - sizes]
-    return result
 
 
 def _is_of_one(household: Household, click: str, visitor: str) -> bool:

@@ -82,6 +82,15 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
         return {COUPON + code: coupon for code, coupon in self.coupons.items()}
 
     @cached_property
+    def owners_of_keys(self) -> dict[str, tuple[str, ...]]:
+        """The affiliates whose own key each is."""
+        owners: dict[str, tuple[str, ...]] = {}
+        for affiliate_id, keys in sorted(self.own_keys.items()):
+            for key in keys:
+                owners[key] = (*owners.get(key, ()), affiliate_id)
+        return owners
+
+    @cached_property
     def _named(self) -> tuple[frozenset[str], frozenset[str]]:
         """Stores and segments that any programme or policy names: no others make a difference."""
         stores = (store for programme in self.programmes for store in programme.stores)
@@ -111,7 +120,8 @@ class Ruling(msgspec.Struct, frozen=True):
     ``ranks`` gives each class that takes part its rank (0 is the strongest; tied classes have the same) and its window in
     milliseconds; ``plain`` are those of them that need no look at anything but class, age and affiliate. ``active`` are the spans in
     which members earn, half-open. ``coupons`` are the tenant's, by ``touch_id``. ``contested``: it has rules of one touch against
-    another, beside the ranks. ``members`` is what is hashed of each affiliate.
+    another, beside the ranks. ``members`` is what is hashed of each affiliate. ``lookback`` is how long before an order, in milliseconds,
+    its touches are looked up.
     """
 
     policy: Policy
@@ -125,6 +135,7 @@ class Ruling(msgspec.Struct, frozen=True):
     contested: bool
     digest: bytes
     members: Digests
+    lookback: Instant
 
     @property
     def programme_id(self) -> str:
@@ -234,6 +245,7 @@ def compiled(terms: Terms, programme: Programme, policy: Policy) -> Ruling:
         contested=bool(contests or guarded),
         digest=blake2b(_canonical((policy, programme, terms.coalitions)), digest_size=32).digest(),
         members=Digests((name, blake2b(_canonical(member), digest_size=16).digest()) for name, member in members.items()),
+        lookback=lookback(policy),
     )
 
 

@@ -8,6 +8,7 @@ taken, and everything that follows it (commissions, postbacks) would run again f
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate, chain
 
 import msgspec
@@ -81,9 +82,10 @@ def in_force_of(row: InForceRow) -> InForce:
 
 def revision_of(decision: Decision, ordered_at: Instant, before: InForce | None) -> Revision | None:
     """What to store of a decision, None where the one in force says the same."""
-    number = before.revision if before else 0
+    if before is None:
+        return Revision(decision, 1, ordered_at)
     now = InForce(
-        number,
+        before.revision,
         decision.programme_id,
         decision.policy_version,
         decision.result,
@@ -92,7 +94,7 @@ def revision_of(decision: Decision, ordered_at: Instant, before: InForce | None)
         decision.segments,
         override_text(decision.override),
     )
-    return None if now == before else Revision(decision, number + 1, ordered_at)
+    return None if now == before else Revision(decision, before.revision + 1, ordered_at)
 
 
 def override_text(override: Override | None) -> str:
@@ -110,25 +112,38 @@ def is_locked(terms: Terms, before: InForce, ordered_at: Instant, at: Instant) -
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
 
-def blocks_of(revisions: Iterable[Revision], at: Instant, traces: bool = True) -> list[Block]:
+def blocks_of(revisions: Iterable[Revision], at: Instant) -> list[Block]:
     """Revisions decided at ``at``, by month, each month's by tenant and order."""
     by_month: dict[int, list[Revision]] = {}
     for revision in revisions:
-        ordered = as_datetime(revision.ordered_at)
-        by_month.setdefault(ordered.year * 100 + ordered.month, []).append(revision)
+        by_month.setdefault(_month_of(revision.ordered_at // DAY), []).append(revision)
     return [
-        Block(month, len(block), _columns(block, at, traces), token_of(block))
+        Block(month, len(block), _columns(block, at), token_of(block))
         for month, found in sorted(by_month.items())
         for block in (sorted(found, key=lambda one: (one.decision.tenant_id, one.decision.order_id)),)
     ]
 
 
+@lru_cache
+def _month_of(day: int) -> int:
+    ordered = as_datetime(day * DAY)
+    return ordered.year * 100 + ordered.month
+
+
 def token_of(block: Sequence[Revision]) -> str:
     """The same revisions give the same token, whenever they are written: a block that is sent again is stored once."""
-    content = [(one.decision.tenant_id, one.decision.order_id, one.revision, one.decision.inputs_hash) for one in block]
+    content = [
+        (one.decision.tenant_id, one.decision.order_id, one.revision, one.decision.inputs_hash or _said(one.decision)) for one in block
+    ]
     return "decisions:" + hashlib.sha256(_encode(content)).hexdigest()
 
 
+def _said(decision: Decision) -> tuple[object, ...]:
+    return decision.programme_id, decision.policy_version, decision.result, decision.credits, decision.customer_status, decision.segments
+
+
+REMEMBERED = 10_000
+"""So many texts that come again are kept as they are written."""
 COLUMNS = 17
 """So many columns :func:`_columns` writes; :func:`native` adds the time of storing."""
 
@@ -142,37 +157,36 @@ def native(blocks: Sequence[Block], stored_at: Instant) -> bytes:
     )
 
 
-def _columns(block: Sequence[Revision], at: Instant, traces: bool) -> bytes:
+def _columns(block: Sequence[Revision], at: Instant) -> bytes:
     """Column by column: a name, a type, the values."""
     decisions = [one.decision for one in block]
     credits = [decision.credits for decision in decisions]
     flat = list(chain.from_iterable(credits))
     offsets = _offsets(credits)
-    trace = [_encode(decision.trace) if traces else b"[]" for decision in decisions]
-    texts = (
+    trace = [_encode(decision.trace) for decision in decisions]
+    few = (
         ("tenant_id", [decision.tenant_id for decision in decisions]),
-        ("order_id", [decision.order_id for decision in decisions]),
         ("programme_id", [decision.programme_id for decision in decisions]),
         ("result", [decision.result for decision in decisions]),
-        ("inputs_hash", [decision.inputs_hash for decision in decisions]),
         ("customer_status", [decision.customer_status for decision in decisions]),
         ("override", [override_text(decision.override) for decision in decisions]),
     )
-    parts = [_column(name, "String", _strings([text.encode() for text in values])) for name, values in texts]
+    parts = [_column(name, "String", _texts(values)) for name, values in few]
     parts += [
+        _column("order_id", "String", _strings([decision.order_id.encode() for decision in decisions])),
+        _column("inputs_hash", "String", _strings([decision.inputs_hash.encode() for decision in decisions])),
         _column("trace", "String", _strings(trace)),
         _column("revision", "UInt32", struct.pack(f"<{len(block)}I", *(one.revision for one in block))),
         _column("policy_version", "UInt32", struct.pack(f"<{len(block)}I", *(one.policy_version for one in decisions))),
         _instants("ordered_at", [one.ordered_at for one in block]),
         _instants("decided_at", [at] * len(block)),
-        _column("credits.affiliate_id", "Array(String)", offsets + _strings([one.affiliate_id.encode() for one in flat])),
+        _column("credits.affiliate_id", "Array(String)", offsets + _texts([one.affiliate_id for one in flat])),
         _column("credits.touch_id", "Array(String)", offsets + _strings([one.touch_id.encode() for one in flat])),
         _column("credits.numerator", "Array(Int64)", offsets + struct.pack(f"<{len(flat)}q", *(one.numerator for one in flat))),
         _column("credits.denominator", "Array(Int64)", offsets + struct.pack(f"<{len(flat)}q", *(one.denominator for one in flat))),
     ]
     segments = [decision.segments for decision in decisions]
-    named = [name.encode() for name in chain.from_iterable(segments)]
-    parts.append(_column("segments", "Array(String)", _offsets(segments) + _strings(named)))
+    parts.append(_column("segments", "Array(String)", _offsets(segments) + _texts(list(chain.from_iterable(segments)))))
     return b"".join(parts)
 
 
@@ -191,7 +205,28 @@ def _offsets(lists: Iterable[Sequence[object]]) -> bytes:
 
 
 def _strings(values: Sequence[bytes]) -> bytes:
-    return b"".join(chain.from_iterable(zip(map(_varint, map(len, values)), values, strict=True)))
+    lengths = list(map(len, values))
+    short = max(lengths, default=0) < len(_LENGTHS)
+    return b"".join(chain.from_iterable(zip(map(_LENGTHS.__getitem__ if short else _varint, lengths), values, strict=True)))
+
+
+class _Remembered(dict[str, bytes]):
+    """Texts that come again and again, each behind its length."""
+
+    def __missing__(self, text: str) -> bytes:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        encoded = text.encode()
+        self[text] = whole = _varint(len(encoded)) + encoded
+        return whole
+
+
+_remembered = _Remembered()
+
+
+def _texts(values: Sequence[str]) -> bytes:
+    """The same as :func:`_strings` for texts of which there are few different ones."""
+    return b"".join(map(_remembered.__getitem__, values))
 
 
 def _varint(number: int) -> bytes:

@@ -269,10 +269,14 @@ def dedupe_paid(case: Case) -> None:
 
 
 def _is_visit(case: Case, place: int) -> bool:
-    """An affiliate's click that may earn, or a person's paid visit of any age before the order."""
+    """An affiliate's click that may earn, or a person's paid visit of any age before the order.
+
+    Another tenant's advertising takes no order from this one's affiliates.
+    """
     one = case.touches[place]
     if one.touch_class == "paid":
-        return one.human and one.occurred_at <= case.order.occurred_at and listed_medium(case.ruling, one)
+        own = one.tenant_id in ("", case.order.tenant_id)
+        return own and one.human and one.occurred_at <= case.order.occurred_at and listed_medium(case.ruling, one)
     return one.touch_class in CLICKS and case.verdicts[place] is None
 
 

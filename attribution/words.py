@@ -1,6 +1,6 @@
 """A sentence for every code that a decision may carry, and for what became of one touch, with its figures.
 
-None of them names an affiliate, a link or a code: an affiliate may read every sentence of a trace.
+None of them names an affiliate, a link or a code. Of others' touches an affiliate reads :data:`VERDICTS` alone, of its own all figures.
 """
 
 from fractions import Fraction

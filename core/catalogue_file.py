@@ -8,7 +8,7 @@ in the tenant's currency, times RFC 3339 with a zone.
 import difflib
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -36,7 +36,7 @@ from core.catalogue import (
     User,
 )
 from core.catalogue_rules import flaws_of
-from core.clock import SECOND, as_datetime
+from core.clock import as_datetime, instant_of
 from core.errors import BadInput
 from core.flaws import Flaw, Known, known_of
 from core.money import CURRENCIES, format_amount, parse_amount
@@ -364,10 +364,7 @@ def _read_instant(value: Any, _currency: str) -> int:
     """Digits beyond milliseconds are cut."""
     if not isinstance(value, datetime):
         raise _wrong(value, "a time such as 2026-11-21T20:15:00Z, without quotes")
-    if value.tzinfo is None:
-        raise BadInput("malformed", f"{value.isoformat()} has no time zone; add Z for UTC")
-    elapsed = value - datetime(1970, 1, 1, tzinfo=UTC)
-    return (elapsed.days * 86_400 + elapsed.seconds) * SECOND + elapsed.microseconds // 1000
+    return instant_of(value, value.isoformat())
 
 
 def _read_percent(value: Any, _currency: str) -> int:

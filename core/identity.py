@@ -24,6 +24,7 @@ SHARED: frozenset[KeyKind] = frozenset(("email", "email_sha256", "phone", "phone
 """What means the same person at every merchant. A customer's or a loyalty card's number is a merchant's own: many have a 1001."""
 SHARED_PREFIX = "x:"
 _JUNK = re.compile(r"[0\-\s.]*|-1|null|none|nil|undefined|anonymous|unknown|n/?a|guest|test", re.IGNORECASE)
+_KEY = re.compile(r"(?:x:[^:]+:(?:em|ph|dev|card)|cid|em|ph|loy|dev|card):[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,6 +46,11 @@ def is_junk(value: str) -> bool:
 def is_sha256(value: str) -> bool:
     """64 hex digits, as e-mail and phone hashes are exchanged in the trade; upper case is taken too."""
     return _SHA256.fullmatch(value.strip().lower()) is not None
+
+
+def is_customer_key(text: str) -> bool:
+    """Whether a text is a customer's key as it is stored, its own merchant's or a coalition's."""
+    return _KEY.fullmatch(text) is not None
 
 
 def customer_key(kind: KeyKind, value: str, key: bytes) -> str | None:

@@ -177,11 +177,12 @@ def catalog_import(
     from fairshare.catalog import import_catalogue
     from fairshare.questions import import_as_text
     from fairshare.stores import migrate_stores
+    from fairshare.text_file import read_text_file
 
-    settings = settings_of(data)
+    settings, text = settings_of(data), read_text_file(file)
     migrate_stores(settings)
     with opened_books(settings) as books:
-        report = import_catalogue(books, file.read_text("utf-8"), "command line", system_clock())
+        report = import_catalogue(books, text, "command line", system_clock())
     show(report, import_as_text(report, file.name), as_json)
     if report.faults:
         sys.exit(1)
@@ -405,12 +406,19 @@ def identity_revoke(
     tenant: Tenant,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept beside the revocation.")],
     other: Annotated[str, typer.Argument(metavar="[OTHER]", help="The key it is linked with; without one, all of its links.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data: Data = None,
 ) -> None:
     """Let a link count as if it had never been. This cannot be taken back."""
-    from fairshare.identity import revoke_link
+    from fairshare.identity import plan_revocation, revocation_as_text, revoke
 
-    revoke_link(settings_of(data), tenant, key, other, reason, system_clock)
+    settings = settings_of(data)
+    found = plan_revocation(settings, tenant, key, other)
+    say(revocation_as_text(found))
+    if not yes and not typer.confirm("Revoke it?", err=True):
+        say("nothing was revoked")
+        sys.exit(1)
+    revoke(settings, found, reason, system_clock)
     say("revoked; what changes by it is decided anew within seconds, up to each order's lock date")
 
 
@@ -428,16 +436,23 @@ def identity_erase(
     from fairshare.identity import SPOOL_NOTE, erasure_as_text, forget, forget_again, plan
     from fairshare.identity import as_json as erasure_as_json
 
+    if again == bool(key):
+        raise typer.BadParameter("name a key, or --again" if not key else "name either a key, or --again")
+    if as_json and not (again or dry_run or yes):
+        raise typer.BadParameter("with --json there is nobody to ask: give --yes or --dry-run too")
     settings = settings_of(data)
     if again:
         count = forget_again(settings, tenant, system_clock)
         show({"erased_again": count}, f"{count} identifiers had come back and were erased again", as_json)
         return
-    found = plan(settings, tenant, key)
+    found, named = plan(settings, tenant, key)
     if dry_run or not yes:
-        show(erasure_as_json(found), erasure_as_text(found, is_plan=True), as_json)
-    if dry_run or not (yes or typer.confirm("Erase it?", err=True)):
+        show(erasure_as_json(found, named), erasure_as_text(found, named, is_plan=True), as_json)
+    if dry_run:
         return
-    found = forget(settings, tenant, key, system_clock)
-    show(erasure_as_json(found), erasure_as_text(found, is_plan=False), as_json)
+    if not yes and not typer.confirm("Erase it?", err=True):
+        say("nothing was erased")
+        sys.exit(1)
+    found = forget(settings, tenant, named.keys, system_clock)
+    show(erasure_as_json(found, named), erasure_as_text(found, named, is_plan=False), as_json)
     say(SPOOL_NOTE.format(tenant=tenant))

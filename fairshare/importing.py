@@ -15,6 +15,7 @@ from core.toml_tables import Fault
 from fairshare.books import opened_books
 from fairshare.output import Advance
 from fairshare.stores import opened_events
+from fairshare.text_file import read_text_file
 from payouts.cells import csv_bytes
 from store.installation import installation_secret
 from tracker.country import open_countries
@@ -157,10 +158,7 @@ def _remarks(report: ImportReport) -> list[str]:
 def _text_of(map_file: Path) -> str:
     if map_file.stat().st_size > MAP_BYTES:
         raise FairshareError(f"{map_file.name} has more than {MAP_BYTES // 1024**2} MB; is it the map?")
-    try:
-        return map_file.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise FairshareError(f"{map_file.name} is not UTF-8 from byte {error.start} on; save it as UTF-8") from None
+    return read_text_file(map_file)
 
 
 def _header_of(path: Path, map_: Map) -> list[str]:

@@ -24,6 +24,13 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
+def log_to_stderr() -> None:
+    """What is logged goes to standard error from now on: standard output is the command's result, which programs read."""
+    import structlog  # here: a tracker has no time for it
+
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
     """Show that long work is going on: a bar on a terminal, a plain line every few seconds elsewhere."""

@@ -19,7 +19,7 @@ from core.settings import Settings
 from fairshare.books import opened_books, require_installation
 from fairshare.child import until_signal
 from fairshare.engine import serve_portal
-from fairshare.output import Advance
+from fairshare.output import Advance, log_to_stderr
 from fairshare.stores import opened_events
 from payouts.accrue import DECISIONS, REFUNDS, AccrualReport, accrue_once, run_accrual
 from payouts.facts import NOTHING_YET, read_changes
@@ -136,6 +136,7 @@ def _alone(settings: Settings) -> Iterator[tuple[Books, EventsStore]]:
         InUse: a running engine owns the data folder, and does this work already.
     """
     require_installation(settings)
+    log_to_stderr()
     with ExitStack() as stack:
         if settings.events.startswith("chdb:"):
             events = open_events(settings, stack.enter_context(lock_data(settings)))

@@ -9,13 +9,14 @@ import msgspec
 from core.catalogue import Catalogue, Policy
 from core.catalogue_file import read_catalogue
 from core.clock import Clock, Instant, format_instant, parse_instant
-from core.errors import BadInput, Conflict, FairshareError, NotFound
+from core.errors import BadInput, Conflict, NotFound
 from core.money import format_amount
 from core.settings import Settings
 from core.toml_tables import Fault, read_tables
 from fairshare.books import opened_books
 from fairshare.output import Advance, say
 from fairshare.stores import opened_events
+from fairshare.text_file import read_text_file
 from portal.replay import Changed, Plan, Question, Row, Tally, apply, begin, plan_of, run_replay, tally_of
 from store.books import Books
 from store.catalogue import load_catalogue
@@ -55,7 +56,7 @@ def read_question(books: Books, tenant_id: str, from_text: str, to_text: str | N
     from_at, to_at = read_time(from_text, "--from"), read_time(to_text, "--to") if to_text else None
     if to_at is not None and from_at >= to_at:
         raise BadInput("malformed", "--from must lie before --to", "from")
-    tried, faults = read_policies(read_file(file), held)
+    tried, faults = read_policies(read_text_file(file), held)
     if faults:
         raise BadInput("malformed", "; ".join(f"{file.name} {fault}" for fault in faults), "policy")
     return Question(tenant_id, from_at, to_at, tried)
@@ -64,14 +65,6 @@ def read_question(books: Books, tenant_id: str, from_text: str, to_text: str | N
 def read_time(text: str, option: str) -> Instant:
     """``2026-11-21`` or RFC 3339."""
     return parse_instant(f"{text}T00:00:00Z" if len(text) == len("2026-11-21") else text, option)
-
-
-def read_file(file: Path) -> str:
-    """The text of the policies' file. FairshareError: it is no text."""
-    try:
-        return file.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise FairshareError(f"{file.name} is not UTF-8 from byte {error.start} on; save it as UTF-8") from None
 
 
 def read_policies(text: str, held: Catalogue) -> tuple[tuple[Policy, ...], list[Fault]]:

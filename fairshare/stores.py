@@ -6,14 +6,16 @@ from pathlib import Path
 
 from core.settings import Settings
 from fairshare.books import require_installation
+from fairshare.output import log_to_stderr
 from store.events import EventsStore, open_events
 from store.migrate import books_sql, check_events, events_sql, migrate_books, migrate_events
 
 
 @contextmanager
 def opened_events(settings: Settings) -> Iterator[EventsStore]:
-    """The events store, of this process or of the running engine, for as long as the block runs."""
+    """The events store, of this process or of the running engine, for as long as the block runs. Logs go to standard error."""
     require_installation(settings)
+    log_to_stderr()
     events = open_events(settings)
     try:
         check_events(events)

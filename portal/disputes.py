@@ -67,6 +67,7 @@ class AsItStood(msgspec.Struct, frozen=True):
     decided_at: Instant = 0
     credits: tuple[Held, ...] = ()
     candidates: tuple[Seen, ...] = ()
+    untold: str = ""
 
 
 def as_it_stood(kept: dict[str, Any] | None) -> AsItStood | None:

@@ -48,13 +48,13 @@ async def policy(request: Request, scope: Scope) -> Response:
 
 @role("merchant")
 async def write_policy(request: Request, scope: Scope) -> Response:
-    """POST to the same: the policy read back in plain words, or the next version."""
+    """POST to the same: the policy read back in plain words; the next version only where the action says ``write``."""
     form, catalogue = await read_form(request), await own_catalogue(request, scope)
     programme = own_programme(request, catalogue)
     draft = read_draft(form, catalogue, programme, request.app.state.clock())
     if form.faults:
         return _policy_page(request, scope, catalogue, programme, form, status=422)
-    if form.raw("action") == "check":
+    if form.raw("action") != "write":
         return _policy_page(request, scope, catalogue, programme, form, draft)
     number = await write_version(request, scope, draft)
     return redirect(request.url.path, f"Version {number} of the policy was written.")

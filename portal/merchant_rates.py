@@ -28,7 +28,7 @@ async def rates(request: Request, scope: Scope) -> Response:
 
 @role("merchant")
 async def write_rates(request: Request, scope: Scope) -> Response:
-    """POST to the same: one more row, the rules read back in plain words, or the next version."""
+    """POST to the same: one more row, the rules read back in plain words; the next version only where the action says ``write``."""
     form, catalogue = await read_form(request), await own_catalogue(request, scope)
     programme = own_programme(request, catalogue)
     if form.raw("action") == "row":
@@ -38,7 +38,7 @@ async def write_rates(request: Request, scope: Scope) -> Response:
     draft = read_rate_card(request, form, catalogue, programme)
     if form.faults:
         return _rates_page(request, scope, catalogue, programme, form, status=422)
-    if form.raw("action") == "check":
+    if form.raw("action") != "write":
         return _rates_page(request, scope, catalogue, programme, form, draft)
     number = await write_version(request, scope, draft)
     return redirect(request.url.path, f"Version {number} of the rate card was written.")

@@ -158,12 +158,16 @@ def read_programme(form: Form, catalogue: Catalogue) -> Programme:
 
 
 def read_version(form: Form, catalogue: Catalogue, programme: Programme) -> Policy:
-    """The version that field ``version`` names; without one, the policy that holds by default."""
+    """The version that field ``version`` names; without one, the newest, or where there is none the policy that holds by default.
+
+    Raises:
+        NotFound: the programme has no such version.
+    """
     asked = form.raw("version")
-    found = [policy for policy in policies_of(catalogue, programme) if str(policy.version) == asked]
+    found = [policy for policy in policies_of(catalogue, programme) if asked in ("", str(policy.version))]
     if asked and not found:
         raise NotFound(f"there is no policy version {asked:.20}")
-    return found[0] if found else default_policy(programme.tenant_id, programme.programme_id)
+    return max(found, key=lambda policy: policy.version, default=default_policy(programme.tenant_id, programme.programme_id))
 
 
 def read_tried(form: Form, catalogue: Catalogue, programme: Programme, at: Instant) -> Policy:
@@ -199,6 +203,8 @@ def _default_period(at: Instant) -> dict[str, str]:
 
 def _try_page(request: Request, scope: Scope, catalogue: Catalogue, programme: Programme, form: Form, policy: Policy) -> Response:
     draft = [(name, value) for name, values in form.values.items() if name not in NOT_DRAFT for value in values]
+    if not draft and policy.version:
+        form.values["version"] = [str(policy.version)]
     faults = [message for name, message in form.faults.items() if name not in ("from", "to", "open")]
     return page(
         request,

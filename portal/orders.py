@@ -4,16 +4,18 @@ Staff see all of it. An affiliate sees its own touches and commissions, and that
 its touches came near do not exist for it.
 """
 
+from itertools import pairwise
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from attribution.decisions import read_orders
-from attribution.explain import Explanation, Finding, explain, for_affiliate
+from attribution.explain import OTHER, Explanation, Finding, explain, for_affiliate
 from attribution.policy import NOUNS, default_policy, sentences
 from core.catalogue import Affiliate, Policy, Programme
-from core.clock import Instant
+from core.clock import SECOND, Instant
 from core.credit import ELIGIBLE
 from core.errors import NotFound
 from core.events import Order
@@ -31,13 +33,13 @@ REFUNDS = read_query(__file__, "order_refunds")
 STRIP_WIDTH = 640
 STRIP_MARGIN = 16
 MANY_STOPS = 30
-"""A journey of more stops shows those that took part; the others are folded away."""
+"""A journey of more stops shows the most telling ones; the others are folded away."""
 
 
 class Stop(msgspec.Struct, frozen=True):
     """One stop of the journey, in time: a candidate, or the order itself (``finding`` None). ``x`` is its place on the strip.
 
-    ``gap`` is the time since the stop before, in words; empty for the first. ``what`` is the touch's class as people say it.
+    ``gap`` is the time since the stop that is shown before, in words; empty for the first. ``what`` is the touch's class as people say it.
     """
 
     at: Instant
@@ -49,7 +51,7 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """The stops to show in time, and those that are folded away: touches that could not have earned anyway, of a long journey."""
+    """The stops to show in time, and of a long journey those that are folded away."""
 
     stops: list[Stop]
     aside: list[Stop]
@@ -220,9 +222,19 @@ def journey_of(dossier: Dossier) -> Journey:
     """What the page shows of a journey, however long it is."""
     stops = stops_of(dossier)
     if len(stops) <= MANY_STOPS:
-        return Journey(stops, [])
-    aside = [stop for stop in stops if stop.finding and stop.finding.verdict not in ELIGIBLE]
-    return Journey([stop for stop in stops if stop not in aside], aside)
+        return Journey(with_gaps(stops), [])
+    kept = set(sorted(range(len(stops)), key=lambda number: _telling(stops[number], number))[:MANY_STOPS])
+    shown = [stop for number, stop in enumerate(stops) if number in kept]
+    aside = [stop for number, stop in enumerate(stops) if number not in kept]
+    return Journey(with_gaps(shown), with_gaps(aside))
+
+
+def _telling(stop: Stop, number: int) -> tuple[bool, bool, bool, bool, int]:
+    """What is shown first: the order, what earned or had earned, an affiliate's own, what might have earned; of those the latest."""
+    one = stop.finding
+    if one is None:
+        return False, False, False, False, 0
+    return True, one.verdict not in ("winner", "overridden"), one.affiliate_id == OTHER, one.verdict not in ELIGIBLE, -number
 
 
 def stops_of(dossier: Dossier) -> list[Stop]:
@@ -236,12 +248,17 @@ def stops_of(dossier: Dossier) -> list[Stop]:
     points.sort(key=lambda point: point[:3])
     first, last = points[0][0], points[-1][0]
     stops = []
-    for i, (at, _, _, finding) in enumerate(points):
-        gap = duration(at - points[i - 1][0]) if i and at > points[i - 1][0] else ""
+    for at, _, _, finding in points:
         who = dossier.name(finding.affiliate_id) if finding else ""
         what = NOUNS[finding.touch_class][0] if finding else "order"
-        stops.append(Stop(at, finding, place(at, first, last), gap, who, what[0].upper() + what[1:]))
+        stops.append(Stop(at, finding, place(at, first, last), "", who, what[0].upper() + what[1:]))
     return stops
+
+
+def with_gaps(stops: list[Stop]) -> list[Stop]:
+    """The same, each with the time since the one that is shown before it; less than a second is not told."""
+    told = [duration(stop.at - before.at) if stop.at - before.at >= SECOND else "" for before, stop in pairwise(stops)]
+    return [msgspec.structs.replace(stop, gap=gap) for stop, gap in zip(stops, ["", *told], strict=False)]
 
 
 def place(at: Instant, first: Instant, last: Instant) -> int:

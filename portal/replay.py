@@ -11,12 +11,13 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from attribution.policy import Terms, terms_by_tenant
 from attribution.replay import Change, Compared, compare, hindrance, read_frozen, stand_in, values_of
 from attribution.run import decide_range
 from core.catalogue import Policy
-from core.clock import HOUR, Clock, Instant
+from core.clock import HOUR, Clock, Instant, format_instant
 from core.credit import Decision
 from core.errors import Conflict, FairshareError, NotFound
 from core.ids import mint
@@ -366,8 +367,9 @@ def plan_of(books: Books, secret: bytes, replay: Replay, at: Instant) -> Plan:
     Raises:
         Conflict: nothing would change, or the policies cannot be put back at the end of the period.
     """
+    require_not_applied(replay)
     if replay.state != "done":
-        raise Conflict("only a replay that is done, and was not applied yet, can be applied")
+        raise Conflict("only a replay that is done can be applied")
     if tally_of(replay).empty:
         raise Conflict("nothing would change: there is nothing to apply")
     question, terms = question_of(replay), read_terms(books, secret, replay.tenant_id)
@@ -386,17 +388,45 @@ def apply(books: Books, events: EventsStore, secret: bytes, tenant_id: str, repl
         NotFound: the tenant has no such replay.
         Conflict: the shown difference does not hold any more, nothing would change, or it was applied before.
     """
+    replay = _found(books, tenant_id, replay_id)
+    try:
+        plan = plan_of(books, secret, replay, at)
+        require_unchanged(events, books, read_terms(books, secret, tenant_id), replay)
+    except Conflict:
+        require_not_applied(_found(books, tenant_id, replay_id))  # what is not as it was may be the other one's work
+        raise
+    with books.writing() as connection:
+        number = request_rerun(connection, tenant_id, plan.from_at, plan.to_at, f"replay {replay_id} was applied", at, by)
+        if not mark_applied(connection, tenant_id, replay_id, by, at, number):
+            require_not_applied(find_replay(connection, tenant_id, replay_id) or replay)
+            raise Conflict("this replay is not done any more; replay the period again")
+        _write_versions(connection, plan, by, at)
+    return plan
+
+
+def require_not_applied(replay: Replay) -> None:
+    """Conflict: it was applied; says by whom, when, and what now."""
+    if replay.state == "applied":
+        when = format_instant(replay.applied_at) if replay.applied_at is not None else "a time not known"
+        raise Conflict(
+            f"{replay.applied_by or 'somebody'} applied this replay first, at {when}; nothing more was written. "
+            "Its orders are decided anew: replay the period again to see what is left"
+        )
+
+
+def _found(books: Books, tenant_id: str, replay_id: str) -> Replay:
     with books.reading() as connection:
         replay = find_replay(connection, tenant_id, replay_id)
     if replay is None:
         raise NotFound(f"there is no replay {replay_id}")
-    plan = plan_of(books, secret, replay, at)
-    require_unchanged(events, books, read_terms(books, secret, tenant_id), replay)
-    reason = f"replay {replay_id} was applied"
-    with books.writing() as connection:
+    return replay
+
+
+def _write_versions(connection: Connection, plan: Plan, by: str, at: Instant) -> None:
+    try:
         for policy in plan.versions:
             add(connection, policy, by, at)
-        number = request_rerun(connection, tenant_id, plan.from_at, plan.to_at, reason, at, by)
-        if not mark_applied(connection, tenant_id, replay_id, by, at, number):
-            raise Conflict("somebody applied this replay at the same moment")
-    return plan
+    except Conflict as taken:
+        raise Conflict(
+            "somebody wrote another version of the policy at the same moment; nothing was written: replay the period again"
+        ) from taken

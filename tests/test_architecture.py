@@ -103,6 +103,7 @@ IO_MODULES = {
         "observed": "events store",
         "people": "events store, chance for the hash",
         "keyring": "events store",
+        "portraits": "events store",
         "erasure": "events store, books",
         "run": "books, events store",
         "workers": "other processes",

@@ -30,6 +30,7 @@ AgentFlag = Callable[[str], str]
 
 _COOKIES = re.compile(r"(?:^|;)\s*(__Secure-fsv|fsv)=([^;]*)")
 _CONSENT: Mapping[str, Consent] = {"1": "granted", "granted": "granted", "0": "denied", "denied": "denied"}
+_HOST_END = re.compile(r"[/?#\\]")
 _ANY_ID = "0" * LENGTH
 """Stands for a click id while an aim is taken. The id is the last of a location's query."""
 
@@ -307,8 +308,15 @@ def _touch(
         subs,
         hit.address if is_named else "",
         hit.user_agent if is_named else "",
-        hit.referrer,
+        hit.referrer if is_named else site_of(hit.referrer),
         consent,
         channel,
         tuple(flags),
     )
+
+
+def site_of(referrer: str) -> str:
+    """Scheme and host: all that is kept of a referrer where consent was denied. Empty where it has none."""
+    scheme, mark, rest = referrer.partition("://")
+    host = _HOST_END.split(rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{host}" if mark and host and scheme.isascii() and scheme.replace("-", "").isalnum() else ""

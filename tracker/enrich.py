@@ -253,15 +253,16 @@ def rows(event: Event, stored_at: Instant, country_of: CountryOf) -> tuple[Place
 
 
 def identity_keys(event: Touch | Lead | Order) -> tuple[str, ...]:
-    """Every key that the event shows to be one person, each once: ``v:`` visitor, ``c:`` click, then the customer's own.
+    """Every key that the event shows to be one person, each once: ``v:`` visitor, the customer's own, then the ``c:`` click.
 
-    A touch is its own click: whoever has it is the person who has its customer keys.
+    A touch is its own click: whoever has it is the person who has its customer keys. It comes last, so that it is a neighbour of one
+    key alone (:mod:`attribution.graph` counts how many a key has).
     """
     click_id = event.event_id if isinstance(event, Touch) else event.click_id
     keys = (
         f"v:{event.visitor_id}" if event.visitor_id else "",
-        f"c:{click_id}" if is_event_id(click_id) else "",  # "{clickid}", left unexpanded, would join strangers
         *event.customer_keys,
+        f"c:{click_id}" if is_event_id(click_id) else "",  # "{clickid}", left unexpanded, would join strangers
     )
     return tuple(dict.fromkeys(key for key in keys if key))
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from core.clock import Instant
 from core.events import Touch, TouchKind
 from tracker.answer import Answer, pixel
-from tracker.click import AgentFlag, flags_of, said_of, visit_of
+from tracker.click import AgentFlag, flags_of, said_of, site_of, visit_of
 from tracker.destination import URL_CHARS
 from tracker.hit import REFERRER_CHARS, Hit, Pair, read_pairs
 from tracker.links import TenantEntry
@@ -59,6 +59,7 @@ def answer_landing(
     visit = visit_of(hit, said_of(pairs), ids[1], may_set=hit.method == "GET")
     visitor_id, consent, cookie = visit
     is_named = consent != "denied"
+    referrer = _bare(_first(pairs, "ref"))[:REFERRER_CHARS]
     touch = Touch(
         event_id=ids[0],
         kind=landing.kind,
@@ -72,7 +73,7 @@ def answer_landing(
         destination=_bare(_first(pairs, "url"))[:URL_CHARS],
         ip=hit.address if is_named else "",
         user_agent=hit.user_agent if is_named else "",
-        referrer=_bare(_first(pairs, "ref"))[:REFERRER_CHARS],
+        referrer=referrer if is_named else site_of(referrer),
         consent=consent,
         flags=tuple(flags_of(hit, visit, agent_flag)),
         origin=landing.origin,

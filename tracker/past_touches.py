@@ -4,7 +4,7 @@ A touch's id says when it happened and what it is: the same row gives the same i
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from itertools import compress
 from operator import itemgetter
@@ -18,7 +18,7 @@ from core.events import CHANNELS, Consent, Touch, TouchKind
 from core.identity import is_junk
 from core.ids import derive
 from tracker.affiliates import Affiliates
-from tracker.click import CODE_CHARS, SUB_CHARS
+from tracker.click import CODE_CHARS, SUB_CHARS, site_of
 from tracker.conversion import CLICK_ID_CHARS, EARLIEST
 from tracker.customer import Customer, keys_of, read_customer
 from tracker.destination import URL_CHARS
@@ -40,6 +40,9 @@ _CUT = {"user_agent": USER_AGENT_CHARS, "referrer": REFERRER_CHARS, "destination
 
 _MAYBE_NOBODY = frozenset(("", *"0-. \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0NnUuAaGgTt"))
 """What a cell that names nobody begins with: three of four cells need no closer look."""
+
+MOST_NAMED = 1_000_000
+"""Of so many of a file's own ids it is known what was said under them; then the memory begins anew."""
 
 _KEY_OF_FIELD = {"customer_id": "id"}
 
@@ -162,22 +165,24 @@ class TouchReader:
         self._looks: Reading[tuple[str, Consent]] = Reading(_look)
         self._customers: Reading[tuple[tuple[str, str], ...]] = Reading(read_identifiers)
         self._visitors = Visitors(ground.key)
+        self._said: dict[int, int] = {}
         self._named = touch_digest(ground.key)
         self._unnamed = Digests(ground.key, "touch").of
 
     def read(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> Found:
-        """The touches of rows, in their order, and every fault of the others."""
+        """The touches of rows, in their order, and the faults of the others by line."""
         before = len(rows)
         lines, rows = self._without_skipped(lines, rows)
-        found = self._read(lines, rows) if rows else Found({}, [])
-        if found.faults:  # the others again, without those: they stand by themselves
+        found, skipped, faults = Found({}, []), before - len(rows), list[RowFault]()
+        while rows:  # and once more without those that are wrong: what a row may not repeat is known when the others are good
+            found = self._read(lines, rows)
+            if not found.faults:
+                break
+            faults += found.faults
             wrong = {fault.line for fault in found.faults}
             good = [line not in wrong for line in lines]
-            rest = list(compress(rows, good))
-            again = self._read(list(compress(lines, good)), rest) if rest else Found({}, [])
-            assert not again.faults, "a row is good or bad by itself"
-            again.faults, found = found.faults, again
-        found.skipped = before - len(rows)
+            lines, rows, found = list(compress(lines, good)), list(compress(rows, good)), Found({}, [])
+        found.faults, found.skipped = sorted(faults, key=lambda fault: fault.line), skipped
         return found
 
     def scout(self, rows: Sequence[Sequence[str]]) -> None:
@@ -230,12 +235,18 @@ class TouchReader:
             visitors = [visitor if consent != "denied" else "" for visitor, consent in zip(visitors, consents, strict=True)]
             addresses = [address if consent != "denied" else "" for address, consent in zip(addresses, consents, strict=True)]
             cut["user_agent"] = [agent if consent != "denied" else "" for agent, consent in zip(cut["user_agent"], consents, strict=True)]
+            came_from = zip(cut["referrer"], consents, strict=True)
+            cut["referrer"] = [referrer if consent != "denied" else site_of(referrer) for referrer, consent in came_from]
         subs = _subs([texts[field] for field in SUBS])
         contents = [
             *(kinds, programmes, affiliates, texts["link"], visitors, channels, texts["origin"], texts["medium"]),
             *(cut["referrer"], cut["destination"], addresses, cut["user_agent"], consents),
         ]
         ids = self._ids(times, texts["touch_id"], contents, subs, customers)
+        if "touch_id" in self._map.columns:
+            self._refuse_repeats(trouble, ids, texts["touch_id"], zip(*contents, subs, customers, strict=True))
+            if trouble.faults:
+                return Found({}, trouble.faults)
         looks = self._looks.column(list(zip(cut["user_agent"], consents, strict=True)))
         traffic_class, reason, lists, device, system, browser = map(list, zip(*looks, strict=True))
         columns: dict[str, list[Any]] = {
@@ -339,6 +350,16 @@ class TouchReader:
             derive(at, self._unnamed("\x1f".join((*content, *own, "", *keys))))
             for at, content, own, keys in zip(times, zip(*contents, strict=True), subs, customers, strict=True)
         ]
+
+    def _refuse_repeats(self, trouble: "Trouble", ids: list[str], named: list[str], contents: Iterable[tuple[Any, ...]]) -> None:
+        """An id that comes again at the same time with another content is not taken: which of them happened?"""
+        if len(self._said) > MOST_NAMED:
+            self._said.clear()
+        said = self._said
+        for index, (touch_id, content) in enumerate(zip(map(hash, ids), map(hash, contents), strict=True)):
+            if said.setdefault(touch_id, content) != content:
+                what = f"{named[index]!r:.140} came before in this file, at the same time and with another content"
+                trouble.add(index, "touch_id", f"{what}; a touch of its own needs an id of its own")
 
     def _early(self, programmes: list[str], affiliates: list[str], times: list[Instant]) -> int:
         """How many touches earn nothing because their affiliate was no member yet, or no more."""

@@ -213,13 +213,17 @@ def opened_sheet(path: Path, map_: Map) -> Iterator[Sheet]:
     """Open a file as its map says.
 
     Raises:
-        FairshareError: it is no file, cannot be opened, or holds no line with the columns' names.
+        FairshareError: it is no file, cannot be opened, has other ends of lines than LF or CRLF, or no line with the columns' names.
     """
     if not path.is_file():
         raise FairshareError(f"{path} is {'a folder' if path.is_dir() else 'not there, or no file'}; name a CSV file")
     # Bytes that are no text of the encoding become marks that no text has: the row is told, the file goes on.
     errors = "replace" if is_wide(map_.encoding) else "surrogateescape"
     with path.open("r", encoding=map_.encoding, errors=errors, newline="", buffering=BLOCK_CHARS) as file:
+        begun = file.read(LINE_CHARS)
+        if "\r" in begun and "\n" not in begun:
+            raise FairshareError(f"{path.name}: its lines end with CR alone; save it with LF or CRLF at the ends of lines")
+        file.seek(0)
         yield Sheet(file, map_, path.name, path.stat().st_size)
 
 
@@ -235,6 +239,8 @@ def _broken(held: list[tuple[int, str]], error: Exception) -> RowFault:
     line, text = held[0]
     is_open = isinstance(error, _Unclosed) or "unexpected end" in str(error) or "field limit" in str(error)
     why = "a quote that opens in this row is never closed" if is_open else f"the row's quotes do not fit: {error}"
+    if "new-line character" in str(error):
+        why = "a CR stands alone in the row, outside of quotes; lines end with LF or CRLF"
     return RowFault(line, "", why, (text.rstrip("\r")[:SHOWN_CHARS],))
 
 

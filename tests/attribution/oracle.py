@@ -239,6 +239,7 @@ class Bench:
             touch
             for touch in self.touches
             if touch.touch_class == "paid"
+            and touch.tenant_id in ("", self.order.tenant_id)
             and touch.traffic_class == "human"
             and touch.occurred_at <= self.order.occurred_at
             and self.medium_counts(touch)

@@ -202,6 +202,16 @@ def test_another_tenants_click_counts_inside_a_coalition_and_with_consent() -> N
     assert verdict(msgspec.structs.replace(foreign, affiliate_id="stranger")) == "affiliate_not_active"
 
 
+def test_another_tenants_paid_visit_takes_no_order_from_this_ones_affiliates() -> None:
+    mall = Coalition("mall", "", (CoalitionMember("north", 0), CoalitionMember("south", 0)), ("click", "paid"))
+    paid = candidate("p1", "", NOON - HOUR, "paid", programme_id="", origin="google/cpc", consent="granted")
+    theirs = msgspec.structs.replace(paid, tenant_id="south", matches=("coalition",))
+    by = rules(coalitions=(mall,), paid_rule="last_wins")
+
+    assert verdicts(decided(ANNA, theirs, by=by)) == {"c1": "winner", "p1": "paid_visit"}
+    assert verdicts(decided(ANNA, paid, by=by)) == {"c1": "lost_to_paid_channel", "p1": "paid_visit"}
+
+
 def test_a_claim_of_an_assistant_counts_until_it_runs_out() -> None:
     by = rules(classes=(TouchWindow("agent", 24),))
     claim = candidate("agent:x", "anna", NOON, "agent", matches=("agent",), origin="assistant.example")
@@ -353,7 +363,7 @@ def test_the_decision_says_what_it_took_the_customer_for() -> None:
 def test_without_a_trace_the_rest_of_the_decision_is_the_same() -> None:
     full, brief = (decide(order(visitor_id="phone"), [ANNA, BEN], BY_DEFAULT, trace=trace) for trace in (True, False))
 
-    assert brief == msgspec.structs.replace(full, trace=())
+    assert brief == msgspec.structs.replace(full, trace=(), inputs_hash="")
 
 
 # --- what a person decides -------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from attribution.erasure import digest_of, erase, erase_again, plan_erasure, without
+from attribution.erasure import ERASED_AGAIN, digest_of, erase, erase_again, plan_erasure, shared_beside, without
 from attribution.people import People
 from attribution.run import run_once
 from core.clock import DAY, HOUR
 from core.errors import BadInput
-from core.events import Order, encode_event
+from core.events import Lead, Order, Touch, encode_event
 from store.books import Books
 from store.columns import COLUMNS
 from store.events import EventsStore, Query
@@ -61,7 +61,7 @@ def everything(events: EventsStore, tenant: str) -> str:
     texts = []
     for table in COLUMNS:
         if "tenant_id" in COLUMNS[table]:
-            rows = events.select_named(Query("all", f"SELECT * FROM {table} WHERE tenant_id = '{tenant}'"))
+            rows = events.select_named(Query("all", f"SELECT * FROM {table} WHERE tenant_id = '{tenant}' ORDER BY ALL"))
             texts.append(repr(rows))
     return "\n".join(texts)
 
@@ -79,7 +79,7 @@ def test_nothing_holds_an_erased_identifier_and_no_credit_moves(shop: EventsStor
     assert value in everything(shop, "north")
     assert value in all_books(sqlite_books)
 
-    found = erase(shop, sqlite_books, "north", key, clock())
+    found = erase(shop, sqlite_books, "north", [key], clock())
 
     assert value not in everything(shop, "north")
     assert value not in all_books(sqlite_books)
@@ -94,13 +94,13 @@ def test_nothing_holds_an_erased_identifier_and_no_credit_moves(shop: EventsStor
     )
     run_once(shop, sqlite_books, clock)
     assert (decided(shop), revisions(shop)) == (before, seen)
-    assert plan_erasure(shop, sqlite_books, "north", key).copies == {}
+    assert plan_erasure(shop, sqlite_books, "north", [key]).copies == {}
 
 
 def test_what_is_left_of_a_person_falls_apart(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
     people = People(shop, "north")
     people.refresh()
-    erase(shop, sqlite_books, "north", ZOE, clock())
+    erase(shop, sqlite_books, "north", [ZOE], clock())
 
     assert {"loy:7", f"v:{VISITOR_ID}"} <= people.refresh()
     assert people.known_with({"loy:7"}) == {"loy:7"}
@@ -109,13 +109,13 @@ def test_what_is_left_of_a_person_falls_apart(shop: EventsStore, sqlite_books: B
 def test_a_touch_of_an_erased_visitor_stays_a_click_of_its_affiliate(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
     clicks = Query("clicks", "SELECT touch_id, affiliate_id, visitor_id, occurred_at, referrer FROM touches ORDER BY touch_id")
     (before,) = shop.select(clicks)
-    erase(shop, sqlite_books, "north", KEYS[0], clock())
+    erase(shop, sqlite_books, "north", [KEYS[0]], clock())
 
     assert shop.select(clicks) == [(*before[:2], "", before[3], "https://blog.example/?u=erased")]
 
 
 def test_a_repeat_is_still_known_after_its_receipt_was_cleaned(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
-    erase(shop, sqlite_books, "north", ZOE, clock())
+    erase(shop, sqlite_books, "north", [ZOE], clock())
 
     with sqlite_books.reading() as connection:
         rows = {row.external_id: row for row in connection.execute(select(receipts))}
@@ -126,23 +126,90 @@ def test_a_repeat_is_still_known_after_its_receipt_was_cleaned(shop: EventsStore
 
 def test_a_plan_changes_nothing(shop: EventsStore, sqlite_books: Books) -> None:
     before = everything(shop, "north"), all_books(sqlite_books)
-    found = plan_erasure(shop, sqlite_books, "north", ZOE)
+    found = plan_erasure(shop, sqlite_books, "north", [ZOE])
 
     assert (everything(shop, "north"), all_books(sqlite_books)) == before
     assert found.copies == {"bad_rows": 1, "identity_links": 8, "leads": 2, "orders": 2, "receipts": 3}
 
 
 def test_what_comes_back_from_the_spool_is_erased_again(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
-    erase(shop, sqlite_books, "north", ZOE, clock())
+    erase(shop, sqlite_books, "north", [ZOE], clock())
     assert erase_again(shop, sqlite_books, "north", clock()) == 0
     store(shop, [lead("L-late", NOON, customer_keys=(ZOE, "ph:1"))], STORED + 2 * DAY)
+    bad = {"tenant_id": "north", "spool_id": "a", "segment": "s", "position": 8, "received_at": 1.0, "stored_at": 1.0}
+    shop.insert_json("bad_rows", msgspec.json.encode(bad | {"raw": f'["{ZOE}"'}), "late")
 
     assert erase_again(shop, sqlite_books, "north", clock()) == 1
     assert ZOE not in everything(shop, "north")
+    assert erase_again(shop, sqlite_books, "north", clock()) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "late"),
+    [
+        (KEYS[0], order("O-late", NOON, visitor_id=VISITOR_ID)),
+        (KEYS[0], lead("L-late", NOON, visitor_id=VISITOR_ID)),
+        (KEYS[0], click("late", "ben", NOON, VISITOR_ID)),
+        (ZOE, order("O-late", NOON, customer_keys=(ZOE,))),
+        (ZOE, click("late", "ben", NOON, kind="call", source="api", customer_keys=(ZOE,))),
+    ],
+    ids=["order's visitor", "lead's visitor", "touch's visitor", "order's customer", "touch's customer"],
+)
+def test_it_is_found_again_whatever_carries_it(events: EventsStore, key: str, late: Order | Lead | Touch) -> None:
+    note(events, key)
+    store(events, [late])
+    events.command("TRUNCATE TABLE identity_links")
+
+    assert events.select(ERASED_AGAIN, tenant_id="north") == [(key,)]
+    assert events.select(ERASED_AGAIN, tenant_id="south") == []
+
+
+def note(events: EventsStore, key: str) -> None:
+    """As if it had been erased."""
+    row = {"tenant_id": "north", "digest": digest_of("north", key), "orders": 0, "erased_at": 1.0, "stored_at": 1.0}
+    events.insert_json("identity_erasures", msgspec.json.encode(row), key)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    ("detail", "raw"), [("", '{"a":["IT"]}'), ("", '{"a":"IT'), ("near IT, sent twice", "{}"), ("", '{"url":"https://a.example/?u=IT&b"}')]
+)
+def test_it_is_found_again_in_what_was_set_aside(events: EventsStore, key: str, detail: str, raw: str) -> None:
+    note(events, key)
+    value = key.removeprefix("v:")
+    bad = {"tenant_id": "north", "spool_id": "a", "segment": "s", "position": 8, "received_at": 1.0, "stored_at": 1.0}
+    texts = {"reason": "not_json", "detail": detail.replace("IT", value), "raw": raw.replace("IT", value)}
+    events.insert_json("bad_rows", msgspec.json.encode(bad | texts), "late")
+
+    assert events.select(ERASED_AGAIN, tenant_id="north") == [(key,)]
+
+
+def test_keys_of_the_same_kind_that_the_same_events_showed_are_hints(events: EventsStore) -> None:
+    shared = "x:fair:" + ZOE
+    store(events, [lead("L-1", NOON, visitor_id="v", customer_keys=(ZOE, "loy:7", shared, "x:fair:ph:1")), lead("L-2", NOON)])
+    store(events, [lead("L-3", NOON, customer_keys=(shared, "em:mia", ZOE)), lead("L-4", NOON, customer_keys=("x:fair:em:max", "loy:7"))])
+
+    assert shared_beside(events, "north", ZOE) == [shared]
+    assert shared_beside(events, "north", shared) == [ZOE, "em:mia"], "either may be it"
+    assert shared_beside(events, "south", ZOE) == []
+
+
+def test_several_identifiers_go_at_once_and_the_orders_of_all_are_frozen(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    mia = "em:a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    store(shop, [order("O-mia", NOON, customer_keys=(mia,), channel="pos")])
+    run_once(shop, sqlite_books, clock)
+
+    found = erase(shop, sqlite_books, "north", [ZOE, mia], clock())
+
+    assert (found.keys, found.frozen_orders) == ((ZOE, mia), ("O-card", "O-mia", "O-till", "O-web"))
+    assert not any(key in everything(shop, "north") for key in (ZOE, mia))
+    assert {digest for (digest,) in shop.select(Query("noted", "SELECT digest FROM identity_erasures"))} == {
+        digest_of("north", key) for key in (ZOE, mia)
+    }
 
 
 def test_an_erasure_is_noted_by_a_digest_that_differs_between_merchants(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
-    erase(shop, sqlite_books, "north", ZOE, clock())
+    erase(shop, sqlite_books, "north", [ZOE], clock())
 
     noted = shop.select(Query("noted", "SELECT tenant_id, digest, orders FROM identity_erasures"))
     assert noted == [("north", digest_of("north", ZOE), 3)]
@@ -152,7 +219,7 @@ def test_an_erasure_is_noted_by_a_digest_that_differs_between_merchants(shop: Ev
 @pytest.mark.parametrize("key", ["c:01JVZOESKITCHENTABLET00001", "zoe"])
 def test_a_click_and_a_bare_text_are_no_identifiers(events: EventsStore, sqlite_books: Books, key: str) -> None:
     with pytest.raises(BadInput, match="no identifier of a person"):
-        plan_erasure(events, sqlite_books, "north", key)
+        plan_erasure(events, sqlite_books, "north", [key])
 
 
 def test_a_short_visitor_id_is_taken_out_where_it_stands_for_the_visitor_alone() -> None:
@@ -174,7 +241,7 @@ def test_every_column_that_may_hold_an_identifier_is_looked_at() -> None:
 
 def test_no_statement_that_the_store_remembers_names_it(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
     for key in KEYS:
-        erase(shop, sqlite_books, "north", key, clock())
+        erase(shop, sqlite_books, "north", [key], clock())
 
     remembered = repr(shop.select(Query("mutations", "SELECT command FROM system.mutations")))
     assert "SHA256" in remembered

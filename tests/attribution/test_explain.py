@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from attribution.explain import OTHER, Explanation, Share, as_json, as_text, explain, for_affiliate, roles
+from attribution.explain import NOT_KEPT, OLDER_FORM, OTHER, Explanation, Share, as_json, as_text, explain, for_affiliate, roles
 from attribution.run import run_once
+from attribution.words import VERDICTS
 from core.catalogue import Coupon
 from core.clock import DAY, HOUR
 from core.credit import Override
@@ -76,6 +77,37 @@ def test_an_explanation_counts_the_revisions(events: EventsStore, sqlite_books: 
     assert (found.result, found.revision, found.revisions, found.decided_at) == ("credited", 2, 2, STORED + HOUR)
 
 
+OLDER_TRACE = (
+    '[{"candidate":{"touch_id":"t1","touch_class":"click","programme_id":"main","affiliate_id":"ben","occurred_at":1772366400000,'
+    '"matches":["visitor"],"link_code":"ben-link"},"verdict":"winner","why":"It is the latest click."}]'
+)
+"""As decisions held it before docs/decisions/0008."""
+
+
+def put_trace(events: EventsStore, trace: str) -> None:
+    """The decision in force of ``O-1`` gets another trace."""
+    events.command(
+        "INSERT INTO decisions SELECT * REPLACE ({trace:String} AS trace, revision + 1 AS revision) FROM decisions WHERE order_id = 'O-1' "
+        "ORDER BY revision DESC LIMIT 1",
+        trace=trace,
+    )
+
+
+@pytest.mark.parametrize(
+    ("trace", "says"), [(OLDER_TRACE, OLDER_FORM), ("[[7]]", OLDER_FORM), ("[{", OLDER_FORM), ("", NOT_KEPT), ("[]", NOT_KEPT)]
+)
+def test_a_decision_whose_trace_is_gone_still_tells_everything_else(told: Explanation, events: EventsStore, trace: str, says: str) -> None:
+    put_trace(events, trace)
+
+    found = explain(events, "north", "O-1")
+
+    assert found == msgspec.structs.replace(told, candidates=(), revision=2, revisions=2, untold=says)
+    assert as_text(found).endswith(f"\n\n{says}\n")
+    masked = for_affiliate(found, "anna")
+    assert masked is not None
+    assert masked.untold == says
+
+
 # --- masks -----------------------------------------------------------------------------------------------------------
 
 
@@ -115,6 +147,20 @@ def test_another_affiliates_coupon_code_is_hidden(events: EventsStore, sqlite_bo
 
     assert masked is not None
     assert "SECRET" not in as_text(masked) + msgspec.json.encode(masked).decode()
+
+
+def test_of_others_an_affiliate_reads_no_figure_and_no_evidence(told: Explanation) -> None:
+    by_verdict = {verdict: f"It has the affiliate's e-mail address, {verdict}, 7 days." for verdict in VERDICTS}
+    others = [
+        msgspec.structs.replace(told.candidates[0], verdict=verdict, why=why, evidence=("same_email",), traffic_class="rate_limited")
+        for verdict, why in by_verdict.items()
+    ]
+    masked = for_affiliate(msgspec.structs.replace(told, candidates=(*others, told.candidates[1])), "ben")
+
+    assert masked is not None
+    assert {one.verdict: one.why for one in masked.candidates[:-1]} == VERDICTS
+    assert {(one.evidence, one.traffic_class) for one in masked.candidates[:-1]} == {((), "")}
+    assert masked.candidates[-1] == told.candidates[1]
 
 
 def test_an_affiliate_without_a_candidate_reads_nothing_at_all(told: Explanation) -> None:

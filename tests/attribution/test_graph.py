@@ -67,6 +67,30 @@ def test_a_hub_is_a_person_of_its_own_and_joins_nobody() -> None:
     assert len(components_of(crowd, IdentityRules(neighbours=4))) == 6
 
 
+def test_touches_that_nothing_else_was_seen_with_make_no_hub() -> None:
+    """A loyal customer's card, scanned and scanned again."""
+    scans = [(f"c:s{number}", "loy:7") for number in range(5)]
+    rules = IdentityRules(neighbours=1, touches=5)
+
+    assert len(components_of([*scans, ("em:zoe", "loy:7")], rules)) == 1
+    assert len(components_of([*scans, ("c:s5", "loy:7")], rules)) == 7, "unless they are far too many"
+
+
+def test_touches_of_everybody_make_a_hub() -> None:
+    """The card of a till: orders that say nothing else name the clicks of all who bought there."""
+    orders = [edge for number in range(5) for edge in ((f"c:s{number}", "loy:till"), (f"c:s{number}", f"v:p{number}"))]
+
+    assert len(components_of(orders, IdentityRules(neighbours=5))) == 1
+    assert len(components_of(orders, IdentityRules(neighbours=4))) == 6
+
+
+def test_a_touch_of_too_many_customers_is_a_hub() -> None:
+    newsletter = [("c:letter", f"em:p{number}") for number in range(5)]
+
+    assert len(components_of(newsletter, IdentityRules(neighbours=5))) == 1
+    assert len(components_of(newsletter, IdentityRules(neighbours=4))) == 6
+
+
 def test_a_key_belongs_to_the_nearest_customer() -> None:
     chain = [("cid:a", "em:1"), ("em:1", "em:2"), ("em:2", "em:3"), ("em:3", "cid:b")]
 
@@ -120,7 +144,9 @@ def test_a_log_in_just_after_another_takes_nothing_from_it() -> None:
 
 names = st.sampled_from(["v:a", "v:b", "v:c", "c:1", "em:1", "em:2", "loy:1", "cid:a", "cid:b", "cid:c", "test"])
 graphs = st.lists(st.tuples(names, names), max_size=14)
-rules = st.builds(IdentityRules, neighbours=st.integers(1, 6), unique=st.sampled_from([(), ("cid",), ("cid", "loy")]))
+rules = st.builds(
+    IdentityRules, neighbours=st.integers(1, 6), touches=st.integers(1, 4), unique=st.sampled_from([(), ("cid",), ("cid", "loy")])
+)
 
 
 @settings(deadline=None)
@@ -167,9 +193,11 @@ numbered = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)).filter(lam
 
 
 @settings(deadline=None)
-@given(numbered, st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 12))
-def test_links_by_and_by_give_what_all_at_once_give(edges: list[tuple[int, int]], sizes: Sequence[int], limit: int) -> None:
-    once, slowly = graph_of(12, limit), graph_of(12, limit)
+@given(numbered, st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 12), st.integers(1, 4), st.integers(0, 8))
+def test_links_by_and_by_give_what_all_at_once_give(
+    edges: list[tuple[int, int]], sizes: Sequence[int], limit: int, most_touches: int, touches: int
+) -> None:
+    once, slowly = graph_of(12, limit, most_touches, touches), graph_of(12, limit, most_touches, touches)
     link(once, edges)
     start = 0
     for size in [*sizes, len(edges)]:
@@ -180,17 +208,34 @@ def test_links_by_and_by_give_what_all_at_once_give(edges: list[tuple[int, int]]
         start += size
 
     assert groups_of(slowly) == groups_of(once)
-    assert slowly.hub.tolist() == once.hub.tolist()
+    assert slowly.hub.tolist() == once.hub.tolist() == hubs_of(edges, limit, most_touches, touches)
     assert slowly.first_seen.tolist() == once.first_seen.tolist()
     assert [sorted(slowly.neighbours(number).tolist()) for number in range(12)] == [
         sorted(once.neighbours(number).tolist()) for number in range(12)
     ]
 
 
-def graph_of(count: int, limit: int) -> KeyGraph:
-    graph = KeyGraph()
-    graph.grow(np.full(count, limit))
+def test_a_touch_that_is_nobodys_alone_any_more_may_make_a_hub_of_who_had_it() -> None:
+    graph = graph_of(4, limit=1, most_touches=9, touches=1)
+    link(graph, [(0, 1), (1, 2)])
+    assert graph.hub.tolist() == [False] * 4
+    assert link(graph, [(0, 3)]) == {0, 1, 2}
+
+    assert graph.hub.tolist() == [True, True, False, False] == hubs_of([(0, 1), (1, 2), (0, 3)], 1, 9, 1)[:4]
+
+
+def graph_of(count: int, limit: int, most_touches: int, touches: int) -> KeyGraph:
+    """The first numbers are touches."""
+    graph = KeyGraph(most_touches)
+    graph.grow(np.full(count, limit), np.arange(count) < touches)
     return graph
+
+
+def hubs_of(edges: list[tuple[int, int]], limit: int, most_touches: int, touches: int) -> list[bool]:
+    """By the words of the rule, one key after the other."""
+    near = [{one for edge in edges if number in edge for one in edge} - {number} for number in range(12)]
+    counted = [[one for one in near[number] if one >= touches or len(near[one]) > 1] for number in range(12)]
+    return [len(counted[number]) > limit or sum(one < touches for one in near[number]) > most_touches for number in range(12)]
 
 
 def link(graph: KeyGraph, edges: Sequence[tuple[int, int]]) -> set[int]:

@@ -15,6 +15,7 @@ from core.events import Line
 from store.events import EventsStore
 from tests.attribution.builders import CRAWLER, NOON, candidate, click, order, store
 
+OLDER = '[{"candidate":{"touch_id":"c1","touch_class":"click"},"verdict":"winner","why":"It is the latest click."}]'
 MONTH = (NOON - 20 * DAY, NOON + DAY)
 
 
@@ -94,6 +95,18 @@ def test_the_last_revision_is_in_force_and_one_without_a_trace_is_said(events: E
     one, two = journeys(events)
     assert [touch.affiliate for touch in one.met] == ["ben"]
     assert (two.met, two.earned, two.is_traced) == ((), (("anna", "", Fraction(1)),), False)
+
+
+def test_a_trace_of_an_older_form_is_passed_over(events: EventsStore) -> None:
+    store(events, [order("O-1"), order("O-2"), order("O-3")])
+    DecisionLog(events).append([decided("O-1", (), "anna", "c1"), decided("O-2", ())], NOON)
+    events.command(f"INSERT INTO decisions SELECT * REPLACE ('{OLDER}' AS trace, 2 AS revision) FROM decisions")
+
+    assert [(one.met, one.earned, one.is_traced) for one in journeys(events)] == [
+        ((), (("anna", "", Fraction(1)),), False),
+        ((), (), False),
+        ((), (), True),
+    ]
 
 
 def test_a_tenant_reads_its_own_alone(events: EventsStore) -> None:

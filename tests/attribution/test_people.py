@@ -109,6 +109,19 @@ def test_what_half_the_world_shares_joins_nobody_but_is_known_to_the_order_that_
     assert len(person(events, order(visitor_id="p001"), IdentityRules(neighbours_of=(("em", 201),))).keys) == 202
 
 
+def test_a_card_that_is_scanned_every_day_still_finds_its_scans(events: EventsStore) -> None:
+    keys = ("loy:7", "x:fair:em:1")
+    scans = [click(f"s{number}", "anna", NOON - number, kind="scan", source="api", customer_keys=keys) for number in range(1, 252)]
+    store(events, scans[:150])
+    known = people(events)
+    store(events, scans[150:], STORED + MINUTE)
+    known.refresh()
+
+    expected = {*keys, *(f"c:{scan.event_id}" for scan in scans)}
+    assert known.persons_of([order(customer_keys=("loy:7",))])["O-1"].keys.keys() == expected
+    assert person(events, order(customer_keys=("x:fair:em:1",))).keys.keys() == expected
+
+
 def test_values_that_mean_nobody_join_nobody(events: EventsStore) -> None:
     store(events, [lead(f"L-{name}", NOON, visitor_id="0000-00", customer_keys=(f"em:{name}",)) for name in ("zoe", "max")])
 
@@ -306,6 +319,19 @@ def test_the_hash_is_the_stores_own(events: EventsStore) -> None:
     assert [row[0] for row in events.select(asked, keys=keys)] == sorted(hashes_of(keys, (7, 2**64 - 1)).tolist())
 
 
+def test_an_order_is_alone_that_carries_all_there_is(events: EventsStore) -> None:
+    orders = [
+        order("O-all", visitor_id="phone", customer_keys=("em:zoe",)),
+        order("O-one", visitor_id="laptop"),
+        order("O-none"),
+        order("O-some", customer_keys=("em:max",)),
+        order("O-couple", visitor_id="till", customer_keys=("cid:a", "cid:b")),
+    ]
+    store(events, [*orders, lead("L-1", NOON, visitor_id="tablet", customer_keys=("em:max",))])
+
+    assert people(events).alone(orders) == {"O-all": "em:zoe", "O-one": "v:laptop", "O-none": ""}
+
+
 # --- the laws --------------------------------------------------------------------------------------------------------
 
 MANY = int(os.environ.get("FAIRSHARE_TEST_WORLDS", "6"))
@@ -330,6 +356,9 @@ def answers(known: People, happened: Iterable[Event]) -> Any:
     orders = [one for one in happened if isinstance(one, Order)]
     carried = sorted({key for one in orders for key in own_keys(one)})
     persons = known.persons_of(orders)
+    for order_id, person_id in known.alone(orders).items():
+        own = next(own_keys(one) for one in orders if one.order_id == order_id)
+        assert persons[order_id] == Person(own, person_id), "who is said to be alone has no other keys"
     return [
         (one, sorted(persons[one].keys.items()), persons[one].person_id, sorted(persons[one].spans.items())) for one in sorted(persons)
     ], [sorted(known.known_with({key})) for key in carried]
@@ -340,7 +369,7 @@ def answers(known: People, happened: Iterable[Event]) -> Any:
 def test_neither_arrival_nor_repetition_nor_when_it_was_asked_matters(
     events: EventsStore, happened: list[Event], chance: random.Random, parts: int
 ) -> None:
-    rules = IdentityRules(neighbours=3, largest=6)
+    rules = IdentityRules(neighbours=3, touches=2, largest=6)
     empty_events(events)
     store(events, happened)
     at_once = answers(people(events, rules), happened)

@@ -210,7 +210,8 @@ def _touch(chance: Chance, place: int) -> Candidate:
     if touch_class in ("paid", "direct"):
         origin = chance.choice(("google/cpc", "news/email", "/cpc", "bing/")) if touch_class == "paid" else ""
         traffic_class = chance.odd("human", "declared_bot", "capped")
-        return Candidate(touch_id, touch_class, "", "", at, ("visitor",), origin=origin, traffic_class=traffic_class)
+        whose = {"tenant_id": chance.odd("", "north", "south"), "consent": chance.odd("unknown", "granted")}
+        return Candidate(touch_id, touch_class, "", "", at, ("visitor",), origin=origin, traffic_class=traffic_class, **whose)
     return Candidate(
         touch_id=touch_id,
         touch_class=touch_class,
@@ -234,10 +235,11 @@ def _coupon_use(terms: Terms, code: str) -> Candidate:
 # --- checking --------------------------------------------------------------------------------------------------------
 
 
-def decision_of(one: World, candidates: tuple[Candidate, ...] | None = None) -> Decision:
+def decision_of(one: World, candidates: tuple[Candidate, ...] | None = None, trace: bool = True) -> Decision:
     """What the product decides; of these candidates, where other than the world's are given."""
     ruling = ruling_for(one.terms, one.order, one.segments)
-    return decide(one.order, one.candidates if candidates is None else candidates, ruling, Customer("", one.segments), one.override)
+    touches = one.candidates if candidates is None else candidates
+    return decide(one.order, touches, ruling, Customer("", one.segments), one.override, trace)
 
 
 def opinion_of(one: World) -> Opinion:
@@ -275,6 +277,8 @@ def faults(one: World, chance: random.Random) -> list[str]:
     chance.shuffle(again)
     if msgspec.json.encode(decision_of(one, tuple(again))) != msgspec.json.encode(decision):
         found.append("the order or the repetition of the candidates matters")
+    if decision_of(one, trace=False) != msgspec.structs.replace(decision, trace=(), inputs_hash=""):
+        found.append("without a trace it is another decision")
     return found
 
 

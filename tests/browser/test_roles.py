@@ -16,8 +16,20 @@ from tests.route.installation import AGENT, Installation, wait_for
 pytestmark = pytest.mark.browser
 
 PAGES = {
-    "affiliate": ["", "/links", "/conversions", "/earnings", "/programmes", "/account"],
-    "merchant": ["", "/programmes", "/stores", "/affiliates", "/coupons", "/orders", "/keys", "/conservation"],
+    "affiliate": ["", "/links", "/conversions", "/earnings", "/programmes", "/account", "/disputes", "/disputes/new"],
+    "merchant": [
+        "",
+        "/programmes",
+        "/stores",
+        "/affiliates",
+        "/coupons",
+        "/orders",
+        "/keys",
+        "/conservation",
+        "/replay",
+        "/replays",
+        "/disputes",
+    ],
     "finance": ["", "/payable", "/batches", "/batches/new", "/ledger"],
     "analyst": ["", "/orders", "/models", "/conservation"],
 }

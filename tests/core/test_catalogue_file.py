@@ -321,6 +321,11 @@ def test_a_mistyped_letter_is_told_or_harmless_and_never_crashes(position, lette
         ),
         (
             "applied_at = 2026-01-01T00:00:00Z",
+            "applied_at = 9999-12-31T23:00:00-05:00",
+            "applied_at: 9999-12-31T23:00:00-05:00 is outside the calendar",
+        ),
+        (
+            "applied_at = 2026-01-01T00:00:00Z",
             'applied_at = "2026-01-01"',
             "applied_at: '2026-01-01' is not a time such as 2026-11-21T20:15:00Z, without quotes",
         ),

@@ -42,6 +42,27 @@ def test_what_would_be_a_guess_is_refused(text, said):
     assert (caught.value.code, caught.value.field) == ("malformed", "paid_at")
 
 
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("0001-01-01T00:00:00Z", YEAR_1),
+        ("0001-01-01T05:00:00+05:00", YEAR_1),
+        ("0001-01-01T04:59:59.999+05:00", None),
+        ("9999-12-31T23:59:59.999Z", YEAR_10000 - 1),
+        ("9999-12-31T18:59:59.9999-05:00", YEAR_10000 - 1),
+        ("9999-12-31T19:00:00-05:00", None),
+    ],
+)
+def test_what_a_zone_moves_out_of_the_calendar_is_refused(text, at):
+    if at is not None:
+        assert parse_instant(format_instant(parse_instant(text))) == at
+        return
+    with pytest.raises(BadInput, match=r"paid_at .* is outside the calendar") as caught:
+        parse_instant(text, "paid_at")
+
+    assert (caught.value.code, caught.value.field) == ("malformed", "paid_at")
+
+
 def test_an_instant_prints_in_utc_with_milliseconds():
     assert format_instant(1_000_000_000_005) == "2001-09-09T01:46:40.005Z"
 

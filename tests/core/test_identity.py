@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.identity import coalition_key, customer_key, is_junk, is_sha256, shared_key, tenant_key
+from core.identity import coalition_key, customer_key, is_customer_key, is_junk, is_sha256, shared_key, tenant_key
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NORTH = tenant_key(SECRET, "north")
@@ -91,6 +91,25 @@ def test_a_device_that_will_not_be_tracked_is_nobodys():
 
 
 FAIR = coalition_key(SECRET, "fair")
+
+
+def test_a_stored_key_is_told_from_anything_else() -> None:
+    own, shared = customer_key("email", "a@b.example", NORTH), shared_key("email", "a@b.example", "fair", FAIR)
+
+    assert own is not None
+    assert shared is not None
+    assert is_customer_key(own)
+    assert is_customer_key(shared)
+    for text in (
+        "em:a@b.example",
+        own.upper(),
+        own + "0",
+        own[3:],
+        "v:" + own[3:],
+        shared.replace("fair", ""),
+        shared.replace("em", "cid"),
+    ):
+        assert not is_customer_key(text)
 
 
 def test_a_coalition_has_a_key_of_its_own_for_what_means_the_same_everywhere():

@@ -6,8 +6,8 @@ import pytest
 from attribution.replay import Change, Outcome, Reason, Sale
 from core.catalogue import Catalogue, Policy, Programme, Tenant, TouchWindow
 from core.credit import Credit
-from core.errors import BadInput, Conflict, FairshareError
-from fairshare.replay import Answer, as_plain, as_text, read_file, read_policies, read_time, require_done
+from core.errors import BadInput, Conflict
+from fairshare.replay import Answer, as_plain, as_text, read_policies, read_time, require_done
 from portal.replay import Changed, Row, Tally
 from store.replays import Replay
 from tests.fakes import NOON
@@ -55,13 +55,6 @@ def test_a_day_is_its_midnight():
     assert read_time("2026-11-01", "--from") == read_time("2026-11-01T01:00:00+01:00", "--from") == 1_793_491_200_000
     with pytest.raises(BadInput, match="--from"):
         read_time("yesterday", "--from")
-
-
-def test_a_file_that_is_no_text_is_refused_in_a_sentence(tmp_path):
-    (tmp_path / "try.toml").write_bytes(b"[[policy]]\n\xff")
-
-    with pytest.raises(FairshareError, match=r"try\.toml is not UTF-8 from byte 11 on"):
-        read_file(tmp_path / "try.toml")
 
 
 @pytest.mark.parametrize("state", ["running", "stopped", "failed"])

@@ -1,5 +1,7 @@
 """The policy page: sentences, history, and a form that never edits a version."""
 
+import pytest
+
 from core.catalogue import Policy, TouchWindow
 from core.clock import DAY, HOUR
 from store.catalogue import policies_of
@@ -156,6 +158,14 @@ def test_the_policy_can_be_read_back_without_writing_it(portal, sqlite_books):
 
     assert "Read back: this is what you wrote The last click within 7 days before the order" in words_of(page)
     assert "Ad views earn nothing." in words_of(page)
+    assert len(policies(sqlite_books)) == 1
+
+
+@pytest.mark.parametrize("action", [{}, {"action": ""}, {"action": "try"}, {"action": "Write"}])
+def test_a_version_is_written_only_where_the_action_says_so(portal, sqlite_books, action):
+    page = portal.post(PATH, NEW | action, as_=MARTHA)
+
+    assert (page.status_code, "Read back: this is what you wrote" in words_of(page)) == (200, True)
     assert len(policies(sqlite_books)) == 1
 
 

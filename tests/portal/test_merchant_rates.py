@@ -117,6 +117,14 @@ def test_rules_can_be_read_back_without_writing_them(portal, sqlite_books):
     assert len(cards(sqlite_books)) == 1
 
 
+@pytest.mark.parametrize("action", [{}, {"action": "Write"}])
+def test_a_version_is_written_only_where_the_action_says_so(portal, sqlite_books, action):
+    page = portal.post(PATH, NEW | action, as_=MARTHA)
+
+    assert (page.status_code, "Read back: this is what you wrote" in words_of(page)) == (200, True)
+    assert len(cards(sqlite_books)) == 1
+
+
 def test_a_row_is_added_without_a_script_and_keeps_what_was_typed(portal, sqlite_books):
     page = portal.post(PATH, NEW | {"action": "row", "amount_1": "nonsense"}, as_=MARTHA)
 

@@ -94,6 +94,24 @@ def test_a_version_may_be_tried_and_changes_nothing_where_it_is_in_force(sold):
     assert "Apply it" not in text
 
 
+@pytest.mark.parametrize("ask", ["get", "post"])
+def test_without_a_version_the_newest_is_tried_and_chosen(portal, ask):
+    portal.post("/merchant/programmes/main/policy", DRAFT | {"action": "write"}, as_=MARTHA)
+    page = portal.get("/merchant/replay", as_=MARTHA) if ask == "get" else portal.post("/merchant/replay", as_=MARTHA)
+
+    assert "What is tried Version 2 The first click within 30 days" in words_of(page)
+    assert re.search(r'<option value="2" selected>', page.text)
+    assert "What is tried Version 1 " in words_of(portal.get("/merchant/replay?version=1", as_=MARTHA))
+
+
+def test_where_there_is_no_version_the_default_is_tried(portal):
+    portal.post("/merchant/programmes", {"programme_id": "bare", "name": "Bare", "landing_url": "https://north.example/b"}, as_=MARTHA)
+    page = portal.get("/merchant/replay?programme_id=bare", as_=MARTHA)
+
+    assert "What is tried The policy as it is by default" in words_of(page)
+    assert 'name="version"' not in page.text
+
+
 def test_applying_needs_the_difference_that_was_shown(sold, world):
     address = started(sold)
     assert sold.post(f"{address}/apply", as_=MARTHA).status_code == 409

@@ -2,9 +2,10 @@
 
 import pytest
 
-from core.clock import HOUR, MINUTE
+from attribution.explain import OLDER_FORM
+from core.clock import HOUR, MINUTE, SECOND
 from core.events import Line, Refund, RefundLine
-from portal.orders import STRIP_MARGIN, STRIP_WIDTH, place
+from portal.orders import MANY_STOPS, STRIP_MARGIN, STRIP_WIDTH, place
 from tests.fakes import NOON
 from tests.people import ADA, ANNA, BEN, CHARLIE, FRANK, MARTHA, NORTH, SOUTH, STELLA
 from tests.portal.conftest import CRAWLER, click, key_of, order, words_of
@@ -47,6 +48,32 @@ def test_the_journey_is_told_in_time_and_ends_with_the_order(journey):
 
     assert places == sorted(places)
     assert "59 minutes later The order was placed" in page
+
+
+@pytest.mark.parametrize(("path", "who"), [("/orders/O-1", MARTHA), ("/affiliate/conversions/north/O-1", BEN)])
+def test_of_a_long_journey_the_telling_stops_are_shown_and_the_others_folded_away(portal, world, path, who):
+    """What won, an affiliate's own, and the latest; the time between stops is that between the ones that are shown."""
+    at = NOON - HOUR
+    clicks = [click(f"a{second:03}", "anna", at=at + second * SECOND, visitor="v") for second in range(200)]
+    views = [click(f"crawl{number}", "ben", at=at - MINUTE - number, visitor="v", user_agent=CRAWLER) for number in range(20)]
+    world.sells(click("early", "ben", at=at - HOUR, visitor="v"), *clicks, *views, order("O-1", at=NOON, visitor="v"))
+    page = portal.get(path, as_=who)
+    shown, _, folded = page.text.partition('<details class="more">')
+
+    assert (shown.count('class="stop"'), folded.count('class="stop"')) == (MANY_STOPS, 222 - MANY_STOPS)
+    assert ("Winner" in shown, "The order was placed" in shown, "Winner" in folded) == (True, True, False)
+    assert "192 more touches" in words_of(page)
+    assert "0 seconds later" not in page.text
+    assert "Does not count" in (shown if who is BEN else folded)
+
+
+@pytest.mark.parametrize(("path", "who"), [("/orders/O-1", MARTHA), ("/affiliate/conversions/north/O-1", BEN)])
+def test_an_order_whose_journey_is_not_kept_says_so_and_shows_the_rest(journey, world, path, who):
+    world.events.command("INSERT INTO decisions SELECT * REPLACE ('[{}]' AS trace, revision + 1 AS revision) FROM decisions")
+    page = words_of(journey.get(path, as_=who))
+
+    assert OLDER_FORM in page
+    assert "€10.00" in page, "its money all the same"
 
 
 def test_the_money_is_explained_line_by_line(journey):

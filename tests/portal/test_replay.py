@@ -266,6 +266,45 @@ def test_applying_twice_is_applying_once(sold):
     assert (commissions(sold), _policies(sold)) == once
 
 
+class Overtaken:
+    """Books that somebody else writes to first: ``other`` runs before the reading or the writing of this number."""
+
+    def __init__(self, books, number, other):
+        self._books, self._left, self._other = books, number, other
+        self.is_sqlite = books.is_sqlite
+
+    def _count(self):
+        self._left -= 1
+        if self._left == 0:
+            self._other()
+
+    def reading(self):
+        self._count()
+        return self._books.reading()
+
+    def writing(self):
+        self._count()
+        return self._books.writing()
+
+
+@pytest.mark.parametrize("step", [2, 5], ids=["before it looked", "before it wrote"])
+def test_of_two_that_apply_at_once_the_second_is_told_who_was_first(sold, step):
+    """However far the second had come when the first one was done; nothing is written twice."""
+    replay = replayed(sold, FIRST)
+    first = []
+
+    def other():
+        apply(sold.books, sold.events, b"", NORTH, replay.replay_id, "stella", NOON)
+        first.append(_policies(sold))
+
+    books = Overtaken(sold.books, step, other)
+    with pytest.raises(Conflict, match=r"stella applied this replay first, at 2026-11-21T12:00:00\.000Z; nothing more was written"):
+        apply(books, sold.events, b"", NORTH, replay.replay_id, MARTHA.user_id, NOON)
+    assert [_policies(sold)] == first
+    with sold.books.reading() as connection:
+        assert len(reruns_since(connection, 0)) == 1
+
+
 def test_a_difference_that_does_not_hold_any_more_is_not_applied(sold):
     replay = replayed(sold, FIRST)
     sell(sold, 4, 6, "anna", "ben")

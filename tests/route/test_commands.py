@@ -31,6 +31,14 @@ def test_a_bad_catalogue_names_every_fault_with_its_line_and_changes_nothing(sto
     assert stopped.run("catalog", "export").stdout == before
 
 
+def test_a_catalogue_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes('[[tenant]]\nid = "north"\nname = "Zürich"\n'.encode("latin-1"))
+    done = Installation(tmp_path / "var").run("catalog", "import", str(tmp_path / "latin.toml"))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "fairshare: latin.toml is not UTF-8 from byte 33 on; save it as UTF-8\n"
+
+
 def test_migrate_dry_run_prints_the_sql_and_creates_nothing(tmp_path: Path) -> None:
     fresh = Installation(tmp_path / "var")
     done = fresh.run("migrate", "--dry-run")

@@ -139,6 +139,25 @@ def test_without_consent_nothing_is_kept_that_names_a_person(
     assert header(answer, "location") == f"https://shop.north.example/spring?ref=x&fsclick={CLICK}#top"
 
 
+@pytest.mark.parametrize(
+    ("referrer", "kept"),
+    [
+        ("https://blog.example/of/jo?mail=jo%40example.com#jo", "https://blog.example"),
+        ("https://blog.example?mail=jo", "https://blog.example"),
+        ("https://jo:secret@blog.example:8443/", "https://blog.example:8443"),
+        ("https://blog.example\\jo", "https://blog.example"),
+        ("android-app://com.google.android.gm/", "android-app://com.google.android.gm"),
+        ("mailto:jo@example.com", ""),
+        ("jo said ://blog.example/", ""),
+        ("https:///jo", ""),
+        ("", ""),
+    ],
+)
+def test_without_consent_only_the_site_of_the_referrer_is_kept(hit: Make, table: LinkTable, referrer: str, kept: str):
+    assert click(hit("/c/spring?consent=0", referer=referrer), table)[1].referrer == kept
+    assert click(hit("/c/spring", referer=referrer), table)[1].referrer == referrer
+
+
 def test_of_a_user_agent_that_must_not_be_kept_only_its_class_is(hit: Make, table: LinkTable):
     for denied, kept in ((hit("/c/spring?cons=0", user_agent="curl/8"), ("invalid_ua",)), (hit("/c/spring", user_agent="curl/8"), ())):
         _, touch = answer_click(denied, "spring", take_aim(table.links["spring"], denied.pairs), NOW, IDS, agent_flag)

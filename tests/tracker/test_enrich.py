@@ -124,12 +124,12 @@ def test_an_order_links_its_keys_as_a_star_both_ways() -> None:
 
     assert {table for table, _, _ in links} == {"identity_links"}
     assert [(row.key, row.other_key) for _, _, row in links] == [
-        ("v:01VISITOR", "c:01JD7Q9QZ0ABCDEFGHJKMNPQRS"),
-        ("c:01JD7Q9QZ0ABCDEFGHJKMNPQRS", "v:01VISITOR"),
         ("v:01VISITOR", "em:aa"),
         ("em:aa", "v:01VISITOR"),
         ("v:01VISITOR", "cid:bb"),
         ("cid:bb", "v:01VISITOR"),
+        ("v:01VISITOR", "c:01JD7Q9QZ0ABCDEFGHJKMNPQRS"),
+        ("c:01JD7Q9QZ0ABCDEFGHJKMNPQRS", "v:01VISITOR"),
     ]
     assert {(row.event_id, row.linked_at) for _, _, row in links} == {("01ORDER", 1763726400.123)}
 
@@ -140,17 +140,17 @@ def test_a_click_id_that_is_not_ours_joins_nobody() -> None:
     assert identity_keys(order) == ("em:aa",)
 
 
-def test_a_call_links_its_caller_with_itself() -> None:
+def test_a_call_links_its_caller_with_itself_and_hangs_on_one_key_alone() -> None:
     call = msgspec.structs.replace(TOUCH, kind="call", visitor_id="", user_agent="", customer_keys=("ph:aa", "x:fair:ph:bb"), source="api")
     (table, _, row), *links = rows(call, STORED, country_of)
     own = f"c:{TOUCH.event_id}"
 
     assert (table, row.traffic_class, row.customer_keys, row.source) == ("touches", "human", ("ph:aa", "x:fair:ph:bb"), "api")
     assert [(link.key, link.other_key) for _, _, link in links] == [
-        (own, "ph:aa"),
+        ("ph:aa", "x:fair:ph:bb"),
+        ("x:fair:ph:bb", "ph:aa"),
         ("ph:aa", own),
-        (own, "x:fair:ph:bb"),
-        ("x:fair:ph:bb", own),
+        (own, "ph:aa"),
     ]
 
 

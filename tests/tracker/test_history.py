@@ -358,11 +358,45 @@ def test_an_account_that_another_merchant_opens_meanwhile_is_not_taken_either(pl
 
 def test_of_a_touch_whose_consent_was_denied_nothing_is_kept_that_names_a_person(place: Place) -> None:
     denied = [("[[constants]]", '[[constants]]\nconsent = "denied"')]
-    place.clicks("c1,2025-07-01 10:00:00,anna,u1,d,jo@example.com,https://r.example/", change=denied)
+    place.clicks("c1,2025-07-01 10:00:00,anna,u1,d,jo@example.com,https://r.example/jo?mail=jo", change=denied)
 
     [row] = place.events.select_named(TOUCHES)
+    assert row["referrer"] == "https://r.example"
     assert (row["visitor_id"], list(row["customer_keys"]), row["ip"], row["user_agent"]) == ("", [], "", "")
     assert place.events.select(LINKS) == []
+
+
+def test_an_id_that_comes_again_in_a_file_with_another_content_is_an_error(place: Place) -> None:
+    first, other = "c1,2025-07-01 10:00:00,anna,u1,d,,", "c1,2025-07-01 10:00:00,ben,u1,d,,"
+    report = place.clicks(first, "c2,soon,anna,u1,d,,", other, first, "c1,2025-07-01 10:00:01,ben,u1,d,,")
+
+    assert (report.rows, report.imported, report.wrong) == (5, 3, 2)
+    assert place.why()[1] == (
+        4,
+        "touch_id",
+        "'c1' came before in this file, at the same time and with another content; a touch of its own needs an id of its own",
+    )
+    assert [(row["affiliate_id"]) for row in place.events.select_named(TOUCHES)] == ["anna", "anna", "ben"]
+
+
+def test_rows_without_an_id_of_their_own_may_be_alike(place: Place) -> None:
+    assert place.clicks(*[",2025-07-01 10:00:00,anna,u1,d,,"] * 2, ",2025-07-01 10:00:00,ben,u1,d,,").wrong == 0
+
+
+@pytest.mark.parametrize("content", [CLICK_TITLES + "\rc1,2025-07-01 10:00:00,anna,u1,d,,\r", CLICK_TITLES + "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_whose_lines_end_with_cr_alone_is_refused(place: Place, content: str, encoding: str) -> None:
+    told = changed(CLICKS, [('tenant = "north"', f'tenant = "north"\nencoding = "{encoding}"')])
+    with pytest.raises(FairshareError, match=r"^file\.csv: its lines end with CR alone; save it with LF or CRLF at the ends of lines$"):
+        place.run(content.encode(encoding), told)
+    mended = content.replace("\r", "\r\n") + "c2,2025-07-01 10:00:00,anna,u1,d,,"
+    assert place.run(mended.encode(encoding), told).wrong == 0
+
+
+def test_a_cr_alone_among_the_rows_is_told_at_its_line(place: Place) -> None:
+    report = place.clicks("c1,2025-07-01 10:00:00,anna,u1,d,,\rc2,2025-07-01 10:00:00,anna,u1,d,,", "c3,2025-07-01 10:00:00,anna,u1,d,,")
+
+    assert (report.imported, place.why()) == (1, [(2, "", "a CR stands alone in the row, outside of quotes; lines end with LF or CRLF")])
 
 
 def test_touches_from_before_a_membership_are_counted(place: Place) -> None:

@@ -104,11 +104,17 @@ def test_a_visit_that_was_not_landed_sets_no_cookie_and_leaves_nothing(with_fron
 def test_without_consent_a_visit_names_nobody(with_front: Run, denial: dict[str, str]):
     async def scenario(front: Any) -> Any:
         said = "" if denial else "&consent=0"
-        answer = await front.ask(f"/l.gif?tenant=north&gclid=1{said}", cookie=f"fsv={VISITOR}", user_agent="Mozilla/5.0", **denial)
+        answer = await front.ask(
+            f"/l.gif?tenant=north&gclid=1&ref=https%3A%2F%2Fr.example%2Fjo{said}",
+            cookie=f"fsv={VISITOR}",
+            user_agent="Mozilla/5.0",
+            **denial,
+        )
         return answer, front.records()
 
     answer, (touch,) = with_front(scenario)
     assert (touch.kind, touch.visitor_id, touch.ip, touch.user_agent, touch.consent) == ("paid", "", "", "", "denied")
+    assert touch.referrer == "https://r.example"
     assert "set-cookie" not in dict(answer.headers)
 
 
