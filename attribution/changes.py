@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from attribution.decisions import ORDERS_BY_ID
-from attribution.history import as_orders, carriers_of, orders_of_persons
+from attribution.history import ByKeys, as_orders, carriers_of, ids_of
 from attribution.identity import CLICK, VISITOR, click_key, visitor_key
 from attribution.journey import Scene
 from attribution.lookups import ALWAYS
@@ -106,7 +106,7 @@ def missed_keys(events: EventsStore, people: People, since: Instant) -> set[str]
     return {key for (key,) in events.select(NEW_LINKS, **scope)} | named
 
 
-def changed_orders(scene: Scene, news: News | None, gained: set[str], lookback: Instant) -> Changed:
+def changed_orders(scene: Scene, earlier: ByKeys, news: News | None, gained: set[str], lookback: Instant) -> Changed:
     """A tenant's orders that the news may change, new ones included.
 
     Args:
@@ -121,7 +121,7 @@ def changed_orders(scene: Scene, news: News | None, gained: set[str], lookback: 
         return changed
     scope: dict[str, Any] = {"tenant_id": scene.tenant_id, "since_ms": news.since}
     if news.others:
-        changed |= _with_new_orders(scene, scene.events.select(NEW_ORDERS, **scope))
+        changed |= _with_new_orders(scene, earlier, scene.events.select(NEW_ORDERS, **scope))
     if news.touches:
         changed |= _after_late_touches(scene, scene.people, scene.events.select(LATE_TOUCHES, **scope), lookback)
         anonymous = [click_key(touch_id) for (touch_id,) in scene.events.select(NAMED_CLICKS, **scope)]
@@ -141,7 +141,7 @@ def shared_changes(scene: Scene, fellow: People, news: News | None, gained: set[
     return changed
 
 
-def later_orders(scene: Scene, order_ids: Iterable[str]) -> frozenset[str]:
+def later_orders(scene: Scene, earlier: ByKeys, order_ids: Iterable[str]) -> frozenset[str]:
     """Orders that the persons of these orders placed after them."""
     rows = [
         row
@@ -151,13 +151,14 @@ def later_orders(scene: Scene, order_ids: Iterable[str]) -> frozenset[str]:
     if not rows:
         return frozenset()
     persons = scene.people.persons_of(as_orders(rows))
+    ids = ids_of(persons)
     begins: dict[str, tuple[Instant, str]] = {}
     for row in rows:
-        person_id, moment = persons[row.order_id].person_id, (row.occurred_at, row.event_id)
+        person_id, moment = ids[row.order_id], (row.occurred_at, row.event_id)
         begins[person_id] = min(moment, begins.get(person_id, moment))
-    moments = orders_of_persons(scene.events, scene.people, persons.values(), min(row.occurred_at for row in rows))
+    moments = earlier.moments_of(persons.values())
     return frozenset(
-        order_id for person_id, found in moments.items() for at, event_id, order_id in found if (at, event_id) > begins[person_id]
+        order_id for person_id in begins for at, event_id, order_id in moments.get(person_id, ()) if (at, event_id) > begins[person_id]
     )
 
 
@@ -168,12 +169,12 @@ def of_persons(scene: Scene, gained: set[str]) -> Changed:
     return Changed(frozenset(_carrying(scene, scene.people.known_with(gained), NEVER, ALWAYS))) if gained else Changed()
 
 
-def _with_new_orders(scene: Scene, new: list[tuple[Any, ...]]) -> Changed:
+def _with_new_orders(scene: Scene, earlier: ByKeys, new: list[tuple[Any, ...]]) -> Changed:
     """New orders, and the later ones of their persons: whether these had ordered before may be another matter now."""
     if len(new) > MANY:
         return Changed(periods=((min(occurred_ms for _, occurred_ms in new), ALWAYS),))
     ids = frozenset(order_id for order_id, _ in new)
-    return Changed(ids | later_orders(scene, ids))
+    return Changed(ids | later_orders(scene, earlier, ids))
 
 
 def _after_late_touches(scene: Scene, people: People, late: list[tuple[Any, ...]], lookback: Instant) -> Changed:

@@ -29,6 +29,8 @@ BINDING = "binding:"
 """A bond's candidate has this before the id of the order that made it."""
 FEW = 50
 """More customer keys than this are found faster by looking at every order than by the index, which compares each with each."""
+REMEMBERED = 50_000
+"""With more persons than this in its memory, a run begins it anew."""
 ENTRIES = 1_000
 """So many of a person's latest orders may bind it."""
 
@@ -94,34 +96,45 @@ def as_orders(rows: Sequence[OrderRow] | Sequence[Carrier]) -> Sequence[Order]:
     return cast("Sequence[Order]", rows)
 
 
-def orders_of_persons(events: EventsStore, people: People, persons: Iterable[Person], from_at: Instant = 0) -> dict[str, list[Moment]]:
-    """By person, when it ordered from ``from_at`` on, in order."""
-    wanted = {person.person_id: person for person in persons if person.person_id}
-    keys = {key for person in wanted.values() for key in person.keys}
+def orders_of_persons(events: EventsStore, people: People, persons: Iterable[Person]) -> dict[str, list[Moment]]:
+    """By person, when it ordered, in order; left out where a person is past the limit, whose orders are not followed."""
+    followed = [person for person in persons if person.person_id and not person.cut]
+    keys = {key for person in followed for key in person.keys}
     keys |= people.named_clicks(keys)
-    carriers = [one for one in carriers_of(events, people.tenant_id, keys, from_at) if not one.test]
-    theirs = people.persons_of(as_orders(carriers))
-    found: dict[str, list[Moment]] = {}
+    carriers = [one for one in carriers_of(events, people.tenant_id, keys) if not one.test]
+    theirs = ids_of(people.persons_of(as_orders(carriers)))
+    found: dict[str, list[Moment]] = {person.person_id: [] for person in followed}
     for one in carriers:
-        person_id = theirs[one.order_id].person_id
-        if person_id in wanted:
-            found.setdefault(person_id, []).append(one.moment)
+        if (person_id := theirs[one.order_id]) in found:
+            found[person_id].append(one.moment)
     return {person_id: sorted(moments) for person_id, moments in found.items()}
 
 
 class ByKeys:
-    """For a few orders: asks for the orders that carry their persons' keys. Keeps what it found of the last batch."""
+    """For a few orders: asks for the orders that carry their persons' keys, and remembers them for one run."""
 
     def __init__(self, events: EventsStore, people: People) -> None:
         self._events = events
         self._people = people
-        self.moments: dict[str, list[Moment]] = {}
+        self._known: dict[str, list[Moment]] = {}
+
+    def moments_of(self, persons: Iterable[Person]) -> Mapping[str, list[Moment]]:
+        """By person, when it ordered, in order; a person past the limit is left out."""
+        asked = list(persons)
+        if len(self._known) > REMEMBERED:
+            self._known.clear()
+        missing = [person for person in asked if person.person_id not in self._known]
+        if missing:
+            self._known |= orders_of_persons(self._events, self._people, missing)
+        return self._known
 
     def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, Person]) -> dict[str, Instant]:
-        self.moments = orders_of_persons(self._events, self._people, persons.values())
+        """By order, when its person had ordered last before it; left out where never."""
+        known = self.moments_of(persons.values())
         found: dict[str, Instant] = {}
         for row in rows:
-            moments = self.moments.get(persons[row.order_id].person_id, ())
+            person = persons[row.order_id]
+            moments = () if person.cut else known.get(person.person_id, ())
             place = bisect_left(moments, (row.occurred_at, row.event_id, ""))
             if place:
                 found[row.order_id] = moments[place - 1][0]
@@ -175,8 +188,8 @@ def pass_through(
 
 
 def ids_of(persons: Mapping[str, Person]) -> dict[str, str]:
-    """By order, its person's id."""
-    return {order_id: person.person_id for order_id, person in persons.items()}
+    """By order, its person's id; empty for one past the limit, whose orders are not followed."""
+    return {order_id: "" if person.cut else person.person_id for order_id, person in persons.items()}
 
 
 # --- bonds -----------------------------------------------------------------------------------------------------------
@@ -211,9 +224,10 @@ class BondBook(Bonds):
         self._bonds: dict[str, Bond | None] = {}
         self._moments: dict[str, list[Moment]] = {}
 
-    def open(self, rows: Iterable[OrderRow], persons: Mapping[str, Person], moments: Mapping[str, list[Moment]]) -> None:
+    def open(self, rows: Iterable[OrderRow], persons: Mapping[str, Person], earlier: ByKeys) -> None:
         """Make ready for the orders of a batch."""
-        self._moments = {row.order_id: moments.get(persons[row.order_id].person_id, []) for row in rows}
+        moments, ids = earlier.moments_of(persons.values()), ids_of(persons)
+        self._moments = {row.order_id: moments.get(ids[row.order_id], []) for row in rows}
         known = {order_id for one in self._moments.values() for _, _, order_id in one[-ENTRIES:]} - self._bonds.keys()
         for order_id, one in read_in_force(self._events, self._tenant_id, known).items():
             self._bonds[order_id] = bond_of_credits(one.programme_id, one.credits)

@@ -151,13 +151,18 @@ def _times_of_visitors(rows: Iterable[OrderRow], company: Mapping[str, Company],
     """Of every visitor of these orders; with ``own`` false of those alone that an order's person has beside the order's own."""
     times: Times = {}
     for row in rows:
-        others = company.get(row.order_id)
-        visitors = [visitor_id for visitor_id, _, _ in others.visitors] if others else [row.visitor_id] if row.visitor_id else []
-        for visitor_id in visitors:
+        for visitor_id in _visitors_of(row, company):
             if own or visitor_id != row.visitor_id:
                 low, high = times.get(visitor_id, (ALWAYS, 0))
                 times[visitor_id] = min(low, max(0, row.occurred_at - lookback)), max(high, row.occurred_at)
     return times
+
+
+def _visitors_of(row: OrderRow, company: Mapping[str, Company]) -> Sequence[str]:
+    others = company.get(row.order_id)
+    if others:
+        return [visitor_id for visitor_id, _, _ in others.visitors]
+    return (row.visitor_id,) if row.visitor_id else ()
 
 
 def _crowds(
@@ -170,8 +175,7 @@ def _crowds(
         return found
     wanted: dict[str, list[OrderRow]] = {}
     for row in rows:
-        others = company.get(row.order_id)
-        for visitor_id in {visitor_id for visitor_id, _, _ in others.visitors} if others else {row.visitor_id}:
+        for visitor_id in _visitors_of(row, company):
             if visitor_id in crowded:
                 wanted.setdefault(visitor_id, []).append(row)
     for visitor_id, orders in sorted(wanted.items()):
@@ -267,9 +271,10 @@ def batches_of_slice(
         part = rows[start : start + limit]
         ids = [row.order_id for row in part]
         clicks = _clicks_of(part, company)
+        names = (name for row in part for name in _visitors_of(row, company))
         yield Batch(
             orders=b"\n".join(lines[start : start + limit]) + b"\n",
-            visitors=b"\n".join(visited[name] for name in _times_of_visitors(part, company, lookback) if name in visited),
+            visitors=b"\n".join(visited[name] for name in dict.fromkeys(names) if name in visited),
             touches=lines_of(touch for click in sorted(clicks) for touch in named.get(click, ())),
             company={name: company[name] for name in ids if name in company},
             crowds={name: crowds[name] for name in ids if name in crowds},

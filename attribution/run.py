@@ -413,11 +413,12 @@ class _Run:
         tenants = sorted(work.news.keys() | asked | sharing | self._memory.gained.keys())
         scenes = {tenant_id: self._scene(tenant_id) for tenant_id in tenants}
         for scene in scenes.values():
-            changed = self._changed(scene)
+            earlier = ByKeys(self._events, scene.people)
+            changed = self._changed(scene, earlier)
             if binds(scene.terms):
-                self._decide_in_time(scene, changed)
+                self._decide_in_time(scene, earlier, changed)
             else:
-                self._decide_apart(scene, changed)
+                self._decide_apart(scene, earlier, changed)
         self._memory.newest = self._log.newest
 
     def _scene(self, tenant_id: str) -> Scene:
@@ -439,13 +440,13 @@ class _Run:
         memory.people[tenant_id] = people
         return people
 
-    def _changed(self, scene: Scene) -> Changed:
+    def _changed(self, scene: Scene, earlier: ByKeys) -> Changed:
         """The orders to decide: what the news may change, what changed terms may change, and what people asked for."""
         work, tenant_id = self._work, scene.tenant_id
         if work.first:
             return Changed(periods=((NEVER, ALWAYS),))
         lookback, gained = longest_lookback(scene.terms), self._memory.gained
-        changed = changed_orders(scene, work.news.get(tenant_id), gained.get(tenant_id, set()), lookback)
+        changed = changed_orders(scene, earlier, work.news.get(tenant_id), gained.get(tenant_id, set()), lookback)
         for name, fellow in scene.fellows.people.items():
             changed |= shared_changes(scene, fellow, work.news.get(name), gained.get(name, set()), lookback)
         changed |= Changed(work.overridden.get(tenant_id, frozenset()))
@@ -454,7 +455,7 @@ class _Run:
             changed |= Changed(periods=((max(NEVER, self._clock() - RETROACTIVE), ALWAYS),))
         return changed
 
-    def _decide_apart(self, scene: Scene, changed: Changed) -> None:
+    def _decide_apart(self, scene: Scene, earlier: ByKeys, changed: Changed) -> None:
         """No order's decision matters to another's: many at a time, in any order."""
         done: set[str] = set()
         for from_at, to_at in joined(changed.periods):
@@ -462,12 +463,11 @@ class _Run:
                 self._decide_bulk(scene, from_at, to_at)
                 continue
             ids = [one for one in order_ids(self._events, scene.tenant_id, from_at, to_at) if one not in done]
-            self._decide_few(scene, ids)
+            self._decide_few(scene, earlier, ids)
             done.update(ids)
-        self._decide_few(scene, sorted(changed.order_ids - done))
+        self._decide_few(scene, earlier, sorted(changed.order_ids - done))
 
-    def _decide_few(self, scene: Scene, ids: Sequence[str]) -> None:
-        earlier = ByKeys(self._events, scene.people)
+    def _decide_few(self, scene: Scene, earlier: ByKeys, ids: Sequence[str]) -> None:
         for part in _parts(ids, self._way.limit):
             self._go_on()
             for batch in batches_of_orders(scene, part, earlier):
@@ -499,14 +499,14 @@ class _Run:
         self._store(scene, waiting)
         return []
 
-    def _decide_in_time(self, scene: Scene, changed: Changed) -> None:
+    def _decide_in_time(self, scene: Scene, earlier: ByKeys, changed: Changed) -> None:
         """What a customer's earlier order bound it to follows from that order's decision: one after the other."""
         ids = set(changed.order_ids)
         for from_at, _ in joined(changed.periods):
             ids.update(order_ids(self._events, scene.tenant_id, from_at, ALWAYS))
         if not changed.periods or changed.order_ids:
-            ids |= later_orders(scene, changed.order_ids)
-        bonds, earlier = BondBook(self._events, scene.tenant_id), ByKeys(self._events, scene.people)
+            ids |= later_orders(scene, earlier, changed.order_ids)
+        bonds = BondBook(self._events, scene.tenant_id)
         for part in _parts(_lines_in_time(scene, ids), self._way.limit):
             self._go_on()
             for batch in batches_of_lines(scene, part, earlier):
@@ -554,4 +554,4 @@ def _lines_in_time(scene: Scene, ids: Iterable[str]) -> list[bytes]:
 
 def _open_bonds(scene: Scene, bonds: BondBook, orders: bytes, earlier: ByKeys) -> None:
     rows = decode_orders(orders)
-    bonds.open(rows, scene.people.persons_of(as_orders(rows)), earlier.moments)
+    bonds.open(rows, scene.people.persons_of(as_orders(rows)), earlier)

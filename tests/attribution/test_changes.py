@@ -3,7 +3,7 @@
 import pytest
 
 from attribution.changes import Changed, News, Seen, changed_orders, missed_keys, news_of, order_ids, stored_since
-from attribution.history import carriers_of
+from attribution.history import ByKeys, carriers_of
 from attribution.identity import HUB_NEIGHBOURS
 from attribution.journey import Scene
 from attribution.policy import Terms
@@ -37,7 +37,8 @@ def changed_after(events: EventsStore, *new: Event, tenant: str = "north", cold:
         gained = missed_keys(events, known, LATER)
     else:
         gained = known.refresh()
-    return changed_orders(Scene(events, Shop.books, Terms(tenant), known), News(LATER, True, True), gained, LOOKBACK)
+    scene = Scene(events, Shop.books, Terms(tenant), known)
+    return changed_orders(scene, ByKeys(events, known), News(LATER, True, True), gained, LOOKBACK)
 
 
 def after(events: EventsStore, *new: Event, tenant: str = "north") -> set[str]:

@@ -2,15 +2,19 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
-from attribution.history import bond_of_credits
+from attribution.history import ByKeys, InTime, bond_of_credits, ids_of
+from attribution.identity import RULES, IdentityRules
+from attribution.people import People
 from attribution.run import Memory, decide_range, run_once
+from attribution.touches import OrderRow
 from core.catalogue import Policy, Tenant, TouchWindow
 from core.clock import DAY, HOUR
 from core.credit import Credit
-from core.events import Event
+from core.events import Event, Order
 from store.books import Books
 from store.events import EventsStore, Query
 from tests.attribution.builders import NOON, STORED, click, decided, forget_all, lead, open_shops, order, put_all, store
@@ -56,6 +60,26 @@ def test_a_customer_is_new_then_returning_then_lapsed(events: EventsStore, shops
 
     expected = {"O-1": "new", "O-2": "returning", "O-3": "lapsed", "O-4": "returning", "O-5": "", "O-6": "new", "O-7": "new"}
     assert statuses(events) == expected
+
+
+def test_the_orders_of_a_person_past_the_limit_are_not_followed(events: EventsStore) -> None:
+    orders = [order("O-1", NOON - DAY, **ZOE), order("O-2", **ZOE)]
+    store(events, [*orders, *(lead(f"L-{number}", NOON - DAY, customer_keys=("em:zoe", f"loy:{number}")) for number in range(4))])
+    earlier: dict[bool, list[dict[str, int]]] = {}
+    for is_cut, rules in ((False, RULES), (True, IdentityRules(largest=3))):
+        known = People(events, "north", rules)
+        persons = known.persons_of(orders)
+        assert persons["O-2"].cut == is_cut
+        earlier[is_cut] = [
+            ByKeys(events, known).last_ordered(as_rows(orders), persons),
+            InTime().last_ordered(as_rows(orders), ids_of(persons)),
+        ]
+
+    assert earlier == {False: [{"O-2": NOON - DAY}] * 2, True: [{}, {}]}
+
+
+def as_rows(orders: list[Order]) -> Sequence[OrderRow]:
+    return cast("Sequence[OrderRow]", orders)
 
 
 def test_an_order_that_arrives_late_makes_the_next_one_a_returning_customers(events: EventsStore, shops: Books, now: FakeClock) -> None:
