@@ -9,7 +9,7 @@ run: $(STAMP)
 	$(BIN)/fairshare up --demo
 
 test: $(STAMP) browser lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope -q
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -11,20 +11,20 @@ import msgspec
 
 from attribution.decisions import ORDERS_BY_ID
 from attribution.history import ByKeys, as_orders, carriers_of, ids_of
-from attribution.identity import CLICK, VISITOR, click_key, visitor_key
+from attribution.identity import click_key, known_to_both, visitor_key
 from attribution.journey import Scene
 from attribution.lookups import ALWAYS
 from attribution.people import People
 from attribution.touches import decode_orders
 from core.clock import SECOND, Instant
-from core.identity import SHARED_PREFIX
 from store.cursors import REREAD_MS
 from store.events import EventsStore, parts_of, read_query
 
 RECENT_SECONDS = read_query(__file__, "recent_seconds")
 NEW_ORDERS = read_query(__file__, "new_orders")
 LATE_TOUCHES = read_query(__file__, "late_touches")
-NAMED_CLICKS = read_query(__file__, "named_clicks")
+LATE_TOUCH_IDS = read_query(__file__, "late_touch_ids")
+ORDERS_NAMING_LATE_TOUCHES = read_query(__file__, "orders_naming_late_touches")
 NEW_LINKS = read_query(__file__, "new_links")
 MISSED_CLICKS = read_query(__file__, "missed_clicks")
 ORDER_IDS = read_query(__file__, "order_ids")
@@ -124,20 +124,18 @@ def changed_orders(scene: Scene, earlier: ByKeys, news: News | None, gained: set
         changed |= _with_new_orders(scene, earlier, scene.events.select(NEW_ORDERS, **scope))
     if news.touches:
         changed |= _after_late_touches(scene, scene.people, scene.events.select(LATE_TOUCHES, **scope), lookback)
-        anonymous = [click_key(touch_id) for (touch_id,) in scene.events.select(NAMED_CLICKS, **scope)]
-        changed |= Changed(frozenset(_carrying(scene, anonymous, NEVER, ALWAYS)))
+        changed |= Changed(frozenset(order_id for (order_id,) in scene.events.select(ORDERS_NAMING_LATE_TOUCHES, **scope)))
     return changed
 
 
 def shared_changes(scene: Scene, fellow: People, news: News | None, gained: set[str], lookback: Instant) -> Changed:
     """A tenant's orders that another tenant's news may change, over what both share."""
-    changed = of_persons(scene, _known_to_both(fellow.known_with(gained)))
+    changed = of_persons(scene, known_to_both(fellow.known_with(gained)))
     if news is not None and news.touches:
         late = scene.events.select(LATE_TOUCHES, tenant_id=fellow.tenant_id, since_ms=news.since)
         changed |= _after_late_touches(scene, fellow, late, lookback)
-        scope = {"tenant_id": fellow.tenant_id, "since_ms": news.since}
-        anonymous = [click_key(touch_id) for (touch_id,) in scene.events.select(NAMED_CLICKS, **scope)]
-        changed |= Changed(frozenset(_carrying(scene, anonymous, NEVER, ALWAYS)))
+        named = scene.events.select(LATE_TOUCH_IDS, tenant_id=fellow.tenant_id, since_ms=news.since)
+        changed |= Changed(frozenset(_carrying(scene, {click_key(touch_id) for (touch_id,) in named}, NEVER, ALWAYS)))
     return changed
 
 
@@ -187,20 +185,17 @@ def _after_late_touches(scene: Scene, people: People, late: list[tuple[Any, ...]
     for visitors in parts_of(times):
         keys = people.known_with({visitor_key(visitor_id) for visitor_id in visitors})
         if people is not scene.people:
-            keys = scene.people.known_with(_known_to_both(keys))
+            keys = scene.people.known_with(known_to_both(keys))
         first = min(times[visitor_id][0] for visitor_id in visitors)
         last = max(times[visitor_id][1] for visitor_id in visitors)
         changed |= _carrying(scene, keys, first, last + lookback)
     return Changed(frozenset(changed))
 
 
-def _known_to_both(keys: Iterable[str]) -> set[str]:
-    """What another tenant may know of a person: browsers, clicks, and the keys of a coalition."""
-    return {key for key in keys if key.startswith((VISITOR, CLICK, SHARED_PREFIX))}
-
-
 def _carrying(scene: Scene, keys: Iterable[str], earliest: Instant, latest: Instant) -> set[str]:
-    """Orders placed in the time given, both ends inclusive, that carry one of the keys."""
+    """Orders placed in the time given, both ends inclusive, that carry one of the keys, or name a click of one of the visitors."""
+    keys = set(keys)
+    keys |= scene.people.named_clicks(keys)
     return {one.order_id for one in carriers_of(scene.events, scene.tenant_id, keys, earliest, min(latest, ALWAYS))}
 
 

@@ -12,13 +12,17 @@ from typing import Any
 
 import msgspec
 
-from attribution.identity import CLICK, VISITOR, is_device
+from attribution.decisions import read_in_force
+from attribution.identity import CLICK, VISITOR, is_device, known_to_both
+from attribution.lookups import touches_by_id
 from attribution.people import People
+from attribution.touches import decode_touches
 from core.clock import Instant, as_datetime
 from core.errors import BadInput, FairshareError
 from store.books import Books
 from store.events import EventsStore, parts_of, read_query
 from store.identity import receipts_holding, replace_event
+from store.links import all_coalitions
 
 COPIES_OF_KEY = read_query(__file__, "copies_of_key")
 BAD_ROWS_WITH = read_query(__file__, "bad_rows_with")
@@ -66,12 +70,16 @@ _DELETE_BAD_ROWS = f"ALTER TABLE bad_rows DELETE {_WHERE} sipHash64(detail, raw)
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """What holds the identifiers ``keys``, or held them: copies by table, ``receipts`` among them, and the orders that are frozen."""
+    """What holds the identifiers ``keys``, or held them: copies by table, ``receipts`` among them, and the orders that are frozen.
+
+    ``frozen_elsewhere`` are orders of other tenants, by tenant, that are credited to touches of this one: no business of this one's.
+    """
 
     tenant_id: str
     keys: tuple[str, ...]
     copies: dict[str, int]
     frozen_orders: tuple[str, ...]
+    frozen_elsewhere: dict[str, tuple[str, ...]] = {}
 
 
 def plan_erasure(events: EventsStore, books: Books, tenant_id: str, keys: Collection[str]) -> Erasure:
@@ -82,7 +90,10 @@ def plan_erasure(events: EventsStore, books: Books, tenant_id: str, keys: Collec
     """
     for key in keys:
         _require_identifier(key)
-    return Erasure(tenant_id, tuple(keys), _copies(events, books, tenant_id, keys), _orders_of(events, tenant_id, keys))
+    orders = _orders_of(events, tenant_id, keys)
+    return Erasure(
+        tenant_id, tuple(keys), _copies(events, books, tenant_id, keys), orders, _orders_elsewhere(events, books, tenant_id, keys)
+    )
 
 
 def erase(events: EventsStore, books: Books, tenant_id: str, keys: Collection[str], at: Instant) -> Erasure:
@@ -173,6 +184,23 @@ def _orders_of(events: EventsStore, tenant_id: str, keys: Iterable[str]) -> tupl
     return tuple(sorted(found))
 
 
+def _orders_elsewhere(events: EventsStore, books: Books, tenant_id: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Orders of the coalitions' other members that are credited to this tenant's touches, found by what both may know of a person."""
+    with books.reading() as connection:
+        coalitions = [{member.tenant_id for member in one.members} for one in all_coalitions(connection)]
+    fellows = set[str]().union(*(members for members in coalitions if tenant_id in members)) - {tenant_id}
+    shared = known_to_both(keys)
+    found: dict[str, tuple[str, ...]] = {}
+    for fellow in sorted(fellows) if shared else ():
+        decided = read_in_force(events, fellow, _orders_of(events, fellow, shared))
+        credited = {credit.touch_id for one in decided.values() for credit in one.credits}
+        ours = {touch.touch_id for touch in decode_touches(touches_by_id(events, tenant_id, credited))}
+        orders = sorted(name for name, one in decided.items() if not ours.isdisjoint(credit.touch_id for credit in one.credits))
+        if orders:
+            found[fellow] = tuple(orders)
+    return found
+
+
 def _receipts(books: Books, tenant_id: str, key: str) -> Iterator[tuple[Any, bytes]]:
     """Receipts that hold the identifier, each with its event as it is to be."""
     value = key.removeprefix(VISITOR) if key.startswith(VISITOR) else key
@@ -207,8 +235,9 @@ def without(value: Any, key: str) -> Any:
 
 def _freeze(events: EventsStore, found: Erasure, at: Instant) -> None:
     rows = [
-        {"tenant_id": found.tenant_id, "order_id": order_id, "reason": ERASED, "frozen_at": at / 1000, "stored_at": at / 1000}
-        for order_id in found.frozen_orders
+        {"tenant_id": tenant_id, "order_id": order_id, "reason": ERASED, "frozen_at": at / 1000, "stored_at": at / 1000}
+        for tenant_id, order_ids in ({found.tenant_id: found.frozen_orders} | found.frozen_elsewhere).items()
+        for order_id in order_ids
     ]
     _insert(events, "frozen_orders", rows)
 

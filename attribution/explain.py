@@ -137,14 +137,14 @@ def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
         segments=tuple(segments),
         marketplace_id=order.marketplace_id,
         override=_read_override(override) if override else None,
-        untold=_untold(trace, steps, credits),
+        untold=_untold(trace, steps, credits, inputs_hash),
     )
 
 
-def _untold(trace: str, steps: tuple[Step, ...] | None, credits: Iterable[Credit]) -> str:
+def _untold(trace: str, steps: tuple[Step, ...] | None, credits: Iterable[Credit], inputs_hash: str) -> str:
     if steps is None:
         return OLDER_FORM
-    return NOT_KEPT if not trace or (not steps and any(credit.touch_id for credit in credits)) else ""
+    return NOT_KEPT if not trace or not inputs_hash or (not steps and any(credit.touch_id for credit in credits)) else ""
 
 
 def _findings(steps: Sequence[Step], ordered_at: Instant, credits: Iterable[Credit]) -> tuple[Finding, ...]:

@@ -6,12 +6,14 @@ connected component of keys that events have shown together (:mod:`attribution.g
 """
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 from core.clock import DAY, Instant
 from core.credit import Match
 from core.events import Order
+from core.identity import SHARED_PREFIX
 
 VISITOR = "v:"
 CLICK = "c:"
@@ -88,6 +90,11 @@ def click_key(click_id: str) -> str:
 def is_device(key: str) -> bool:
     """True for keys of a visitor or a click, false for a customer's."""
     return key.startswith((VISITOR, CLICK))
+
+
+def known_to_both(keys: Iterable[str]) -> set[str]:
+    """What another tenant may know of a person too: browsers, clicks, and the keys of a coalition."""
+    return {key for key in keys if key.startswith((VISITOR, CLICK, SHARED_PREFIX))}
 
 
 def own_keys(order: Order) -> dict[str, Match]:

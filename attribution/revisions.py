@@ -139,7 +139,8 @@ def token_of(block: Sequence[Revision]) -> str:
 
 
 def _said(decision: Decision) -> tuple[object, ...]:
-    return decision.programme_id, decision.policy_version, decision.result, decision.credits, decision.customer_status, decision.segments
+    what = decision.programme_id, decision.policy_version, decision.result, decision.credits
+    return *what, decision.customer_status, decision.segments, override_text(decision.override)
 
 
 REMEMBERED = 10_000

@@ -224,7 +224,9 @@ def erasure_as_text(found: Erasure, named: Named, is_plan: bool) -> str:
     done = "would be" if is_plan else "were"
     copies = ", ".join(f"{count:,} in {place}" for place, count in found.copies.items()) or "none"
     lines = [f"identifiers: {', '.join(found.keys)}", f"copies that {done} taken out: {copies}"]
-    lines.append(f"orders that {done} frozen, with their credits: {len(found.frozen_orders):,}")
+    elsewhere = sum(map(len, found.frozen_elsewhere.values()))
+    also = f", and {elsewhere:,} of other members of a coalition" if elsewhere else ""
+    lines.append(f"orders that {done} frozen, with their credits: {len(found.frozen_orders):,}{also}")
     return "\n".join([*lines, *_hint(named.is_hash, named.may_be)])
 
 
@@ -241,6 +243,7 @@ def as_json(found: Erasure, named: Named) -> dict[str, Any]:
         "keys": list(found.keys),
         "copies": found.copies,
         "frozen_orders": list(found.frozen_orders),
+        "frozen_elsewhere": sum(map(len, found.frozen_elsewhere.values())),
         "is_complete": not named.is_hash,
         "may_be_the_same": list(named.may_be),
     }

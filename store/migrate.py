@@ -26,12 +26,11 @@ from store.events import EventsStore, read_query
 from store.versions import books_to_run, books_version
 
 FOLDER = Path(__file__).parent / "migrations"
-DURABLE = (
-    "fsync_after_insert=1, fsync_part_directory=1, min_compressed_bytes_to_fsync_after_merge=1, {deduplication_window}=10000, "
-    "index_granularity=1024"
-)
-"""The engine's defaults sync nothing, and would store a repeated insert twice (docs/decisions/0002-stores.md). They also read eight
-times as many rows around each key that is looked up; a table that exists keeps the granularity it has."""
+DURABLE = "fsync_after_insert=1, fsync_part_directory=1, min_compressed_bytes_to_fsync_after_merge=1, {deduplication_window}=10000"
+"""The engine's defaults sync nothing, and would store a repeated insert twice (docs/decisions/0002-stores.md)."""
+FINE = ", index_granularity=1024"
+"""By default eight times as many rows are read around each key that is looked up. Tables that exist keep what they have; so would a
+replica that is added beside such tables, and is refused where it asks for something else."""
 
 _APPLIED = read_query(__file__, "applied_migrations")
 _TABLES = read_query(__file__, "events_tables")
@@ -207,7 +206,7 @@ def _render(template: str, settings: Settings) -> str:
     # A Replicated or Shared engine remembers its blocks under another name, and refuses the single-node one.
     single = settings.events_engine.startswith("MergeTree")
     window = "non_replicated_deduplication_window" if single else "replicated_deduplication_window"
-    durable = DURABLE.format(deduplication_window=window)
+    durable = DURABLE.format(deduplication_window=window) + (FINE if single else "")
     return Template(template).substitute(engine=settings.events_engine, durable=durable, ip_keep_days=settings.ip_keep_days)
 
 

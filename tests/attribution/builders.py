@@ -101,7 +101,7 @@ def ruling(
     return compiled(terms, programme or Programme("north", "main", "", ""), policy or default_policy("north", "main"))
 
 
-def put_all(books: Books, *records: Tenant | Affiliate | Coupon | Policy | Membership | Programme) -> None:
+def put_all(books: Books, *records: Tenant | Affiliate | Coupon | Policy | Membership | Programme | Coalition) -> None:
     with books.writing() as connection:
         for record in records:
             put(connection, record, "test", NOON)

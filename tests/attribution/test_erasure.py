@@ -9,6 +9,7 @@ from sqlalchemy import select
 from attribution.erasure import ERASED_AGAIN, digest_of, erase, erase_again, plan_erasure, shared_beside, without
 from attribution.people import People
 from attribution.run import run_once
+from core.catalogue import Coalition, CoalitionMember
 from core.clock import DAY, HOUR
 from core.errors import BadInput
 from core.events import Lead, Order, Touch, encode_event
@@ -17,7 +18,7 @@ from store.columns import COLUMNS
 from store.events import EventsStore, Query
 from store.receipts import Receipt, claim
 from store.schema import metadata, receipts
-from tests.attribution.builders import NOON, STORED, click, decided, lead, open_shops, order, revisions, store
+from tests.attribution.builders import NOON, STORED, click, decided, lead, member, open_shops, order, put_all, revisions, store
 from tests.fakes import FakeClock
 
 VISITOR_ID = "01JVZOESKITCHENTABLET00001"
@@ -247,3 +248,23 @@ def test_no_statement_that_the_store_remembers_names_it(shop: EventsStore, sqlit
     assert "SHA256" in remembered
     assert VISITOR_ID not in remembered
     assert ZOE not in remembered
+
+
+def test_an_erasure_leaves_a_partners_order_its_credit(events: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    """North's order is Anna's for a click at south, known by the key of their coalition; south erases the customer."""
+    open_shops(sqlite_books)
+    members = CoalitionMember("north", 0), CoalitionMember("south", 0)
+    put_all(sqlite_books, Coalition("mall", "Mall", members), member("anna", "south"))
+    shared, at_south = f"x:mall:em:{'a' * 32}", f"em:{'b' * 32}"
+    store(events, [click("c1", "anna", NOON - HOUR, "phone", tenant_id="south", consent="granted")])
+    store(events, [lead("L-1", NOON - 2 * HOUR, tenant_id="south", visitor_id="phone", customer_keys=(at_south, shared))])
+    store(events, [order("O-1", customer_keys=(f"em:{'c' * 32}", shared), consent="granted"), order("O-2", customer_keys=(shared,))])
+    clock.at = STORED + HOUR
+    run_once(events, sqlite_books, clock)
+    assert decided(events)["O-1"] == ("credited", "anna")
+
+    found = erase(events, sqlite_books, "south", [at_south, shared], clock())
+    run_once(events, sqlite_books, clock)
+
+    assert (found.frozen_orders, found.frozen_elsewhere["north"][0]) == ((), "O-1")
+    assert decided(events)["O-1"] == ("credited", "anna")

@@ -444,7 +444,7 @@ def examples(count: int) -> settings:
     return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-@examples(6)
+@examples(4)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_duplicated_and_reordered_facts_in_several_runs_end_as_the_sorted_ones_in_one(
     events: EventsStore, shops: Books, happened: list[Event], chance: Any

@@ -152,7 +152,7 @@ def test_fixed_amounts_count_the_decimals_of_the_tenants_currency():
     assert catalogue.rate_cards[0].rules[1].fixed_minor == 500
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(catalogues())
 def test_every_sound_catalogue_reads_back_equal_and_writes_the_same_bytes(catalogue):
     text = write_catalogue(catalogue)
@@ -161,7 +161,7 @@ def test_every_sound_catalogue_reads_back_equal_and_writes_the_same_bytes(catalo
     assert write_catalogue(read_catalogue(text)[0]) == text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(catalogues())
 def test_our_statements_hold_what_the_standard_reader_finds(catalogue):
     """An independent reading of the same file: tomllib's, of the whole text at once."""
@@ -247,7 +247,7 @@ def test_rules_without_a_rate_card_before_them_are_told():
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.text(alphabet=st.sampled_from(list("[]{}\"'=#.\n\\ abt1-,_:")), max_size=80))
 def test_no_text_breaks_the_reader(text):
     _, faults = read_tables(text)
@@ -255,7 +255,7 @@ def test_no_text_breaks_the_reader(text):
     assert all(1 <= fault.line <= text.count("\n") + 1 for fault in faults)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, len(SMALL) - 1), st.sampled_from(['"', "[", "]", "\n", "x", "=", "#", "'", ""]))
 def test_a_mistyped_letter_is_told_or_harmless_and_never_crashes(position, letter):
     _, faults = read_catalogue(SMALL[:position] + letter + SMALL[position + 1 :])

@@ -344,7 +344,7 @@ def test_an_override_survives_a_replay(sold):
 
 
 def test_in_a_world_of_chance_the_same_policy_changes_nothing_and_another_books_what_it_says(world):
-    """Thirty orders of five people with touches of all kinds, some refunded; ten policies that a merchant might try."""
+    """Thirty orders of five people with touches of all kinds, some refunded; policies that a merchant might try."""
     chance, happened = random.Random(4), []
     for number in range(30):
         at = NOON - chance.randrange(1, 25 * 24) * HOUR
@@ -360,7 +360,7 @@ def test_in_a_world_of_chance_the_same_policy_changes_nothing_and_another_books_
     world.sells(*happened)
 
     assert tally_of(replayed(world, LAST)).empty
-    for model in ("first", "linear", "position", "time_decay", "shapley"):
+    for model in ("first", "position", "time_decay"):
         before = commissions(world)
         windows = tuple(TouchWindow(name, 24 * chance.randrange(5, 40)) for name in chance.sample(("click", "soft_click", "impression"), 2))
         replay = replayed(world, Policy(NORTH, "main", 0, 0, model=model, classes=windows))
