@@ -30,7 +30,6 @@ WORDS = {
     "kind": "click",
     "traffic_class": "human",
     "result": "credited",
-    "claims": "",
     "override": "",
     "trace": "[]",
     "source": "import",
@@ -122,6 +121,8 @@ def value(tenant: str, column: str, kind: str, same: dict[str, str], at: int) ->
     if column == "digest":
         return digest_of(UNASKED["key"] if south else (FIRST["key"], foreign("key"), foreign("other_key"))[at % 3])
     name = column.rpartition(".")[2]
+    if name == "claims":
+        return f'[{{"token":"{same.get("click_id", foreign("click_id") if south else "x")}"}}]'
     return same[name] if name in same else foreign(name) if south else "x"
 
 
