@@ -195,6 +195,7 @@ def test_an_address_is_erased_with_its_coalitions_key_and_nothing_is_before_it_i
         "keys": [ZOE, FAIR],
         "copies": {"identity_links": 4, "orders": 2},
         "frozen_orders": ["O-1"],
+        "frozen_elsewhere": 0,
         "is_complete": True,
         "may_be_the_same": [],
     }
