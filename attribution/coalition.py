@@ -65,7 +65,7 @@ def foreign_touches(
             theirs = people.persons_of(cast("Sequence[Order]", strangers))
             for order_id, one in _of_tenant(events, terms, tenant_id, strangers, theirs):
                 found.setdefault(order_id, []).append(one)
-    named = {row.order_id: row.click_id for row in rows}
+    named = {row.order_id: row.click_id for row in rows if row.order_id in found}
     return {order_id: tuple(latest(candidates, named[order_id])) for order_id, candidates in found.items()}
 
 

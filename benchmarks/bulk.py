@@ -11,9 +11,9 @@ time: the smaller, the better.
 ``crowd`` decides a thousand orders of one bot with so many touches, and the same orders and touches spread over a thousand visitors.
 """
 
-import resource
 import statistics
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from attribution.run import Memory, run_once
 from attribution.workers import processes_for
 from benchmarks.journeys import LONG_AGO, open_shop
 from benchmarks.million import fill, late_clicks
+from benchmarks.peak import Peak
 from benchmarks.result import Timing, figures, machine, options, publish, say, timed
 from benchmarks.watched import WatchedEvents
 from core.catalogue import Policy, TouchWindow
@@ -33,14 +34,16 @@ from fairshare.demo.cast import NORTH
 from store import schema
 from store.books import Books, open_books
 from store.catalogue import put
-from store.events import EventsStore, connect_events, read_query
+from store.events import EventsStore, Query, connect_events, read_query
 from store.migrate import migrate_books, migrate_events
 
 BARE_JOURNEYS = read_query(__file__, "bare_journeys")
+MERGES = Query("merges", "SELECT count() FROM system.merges")
 DECIDED_ORDERS = read_query(__file__, "decided_orders")
 CLASSES = (TouchWindow("coupon", 0), TouchWindow("click", 30 * 24), TouchWindow("impression", 24))
 DIRTY = (1, 10, 100, 1_000)
 CROWD_ORDERS = 1_000
+MERGED_WITHIN_S = 180.0
 TABLES = ("touches", "orders", "identity_links", "decisions")
 
 
@@ -50,6 +53,7 @@ class Bench:
     def __init__(self, events: EventsStore, books: Books, processes: int) -> None:
         self.events, self.books, self.processes = events, books, processes
         self.faults: list[str] = []
+        self.peak_mb = 0
         self._versions = 0
 
     def under(self, **policy: Any) -> None:
@@ -69,12 +73,19 @@ class Bench:
         """The first run of a new process."""
         self.forget()
         watched, memory = WatchedEvents(self.events), Memory()
-        with timed() as timing:
+        with Peak() as peak, timed() as timing:
             run_once(watched, self.books, system_clock, memory=memory, traces=traces, processes=self.processes)
+        self.peak_mb = max(self.peak_mb, peak.mb)
         ((decided, credited, _, trace_bytes),) = self.events.select(DECIDED_ORDERS, tenant_id=NORTH)
         if decided != orders or not credited or (trace_bytes > 100 * orders) != traces:
             self.faults.append(f"{decided} of {orders} orders were decided, {credited} credited, with {trace_bytes} bytes of traces")
         return timing, memory, watched.profile(timing.seconds)
+
+    def rest(self) -> None:
+        """Wait until the store has merged what was written at once: that is work of the run before."""
+        deadline = time.monotonic() + MERGED_WITHIN_S
+        while time.monotonic() < deadline and self.events.select(MERGES)[0][0]:
+            time.sleep(1)
 
     def bare(self) -> Timing:
         with timed() as timing:
@@ -87,7 +98,6 @@ def compare(bench: Bench, orders: int, touches: int, rounds: int, repeats: int, 
     stored_at = end + MINUTE
     fill(bench.events, orders, touches, end, stored_at)
     say(f"stored {touches:,} touches and {orders:,} orders")
-    _forget_peak()
     bare, runs = list[Timing](), dict[str, list[Timing]]()
     profiles: dict[str, dict[str, float]] = {}
     for number in range(1, rounds + 1):
@@ -105,7 +115,7 @@ def compare(bench: Bench, orders: int, touches: int, rounds: int, repeats: int, 
             | {"times_bare": round(statistics.median(one.seconds for one in found) / baseline, 2), "seconds_by_question": profiles[name]}
             for name, found in runs.items()
         },
-        "peak_memory_mb": _peak_mb(bench.processes),
+        "peak_memory_mb": bench.peak_mb,
         "incremental": incremental(bench, memory, orders, repeats, stored_at),
     }
 
@@ -114,6 +124,7 @@ def incremental(bench: Bench, memory: Memory, orders: int, repeats: int, stored_
     """Milliseconds of a run after some late clicks, in the process that decided everything before."""
     found: dict[str, Any] = {}
     skip = 0
+    bench.rest()
     for dirty in (size for size in DIRTY if repeats * size <= orders // 10):
         times = []
         for _ in range(repeats):
@@ -144,18 +155,6 @@ def crowd(bench: Bench, touches: int, end: Instant) -> dict[str, Any]:
         say(f"{CROWD_ORDERS:,} orders over {touches:,} touches, {name}: {times[name].seconds:.2f} s")
     found = {name: figures([timing], CROWD_ORDERS) for name, timing in times.items()}
     return found | {"times_spread": round(times["one_bot"].seconds / times["spread"].seconds, 2)}
-
-
-def _peak_mb(processes: int) -> int:
-    """Since :func:`_forget_peak`, of this process, and of as many as decided beside it."""
-    (own,) = (int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return round((own + children * (processes if processes > 1 else 0)) / 1024)
-
-
-def _forget_peak() -> None:
-    """What making the world took is not what deciding takes."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def main() -> None:
