@@ -4,8 +4,8 @@
 ``memory``, ``hot_path`` (one click, step by step), ``lookups`` (its link, class and country), ``drain`` (spool to events store,
 with ``freshness``), ``attribution`` (decisions), ``bulk`` (a million of them, in a world by ``million``), ``decided`` (how
 soon), ``identity`` (persons), ``accrue`` (commissions and ledger). They share ``result`` (figures, ratios, the machine),
-``servers`` (real processes, pinned and watched), ``watched`` (an events store that keeps time), ``peak`` (memory), ``clicks`` and ``journeys``
-(made-up traffic), ``load`` and ``arrivals`` (the requests, closed and open loop) and ``plain_starlette`` (a baseline). The
+``servers`` (real processes, pinned and watched), ``watched`` (an events store that keeps time), ``peak`` (memory), ``clicks`` and
+``journeys`` (made-up traffic), ``load`` and ``arrivals`` (the requests, closed and open loop) and ``plain_starlette`` (a baseline). The
 README keeps the last results.
 
 ``kill`` and ``outage`` measure no speed: processes and the events store die under a load that remembers what it was told
