@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from fairshare.output import log_to_stderr
+
 SYNCS = 50
 
 
@@ -80,6 +82,7 @@ def options(description: str | None, **numbers: int) -> argparse.Namespace:
     for name, default in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, metavar="N", help=f"default {default:,}")
     parser.add_argument("--json", action="store_true", help="the default; there is no other form")
+    log_to_stderr()
     return parser.parse_args()
 
 
