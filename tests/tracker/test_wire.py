@@ -523,8 +523,7 @@ def test_a_caller_that_gives_up_is_counted_all_the_same(with_wire: Callable[...,
         with suppress(asyncio.CancelledError):
             await task
         await until(lambda: wire.recorded() == 1)
-        await until(lambda: wire.tracker.counters.totals.recorded == 1)
-        health = await wire.talk(get("/health", "Connection: close"))
-        assert b'"received":1,"recorded":1' in health
+        healths = [await wire.talk(get("/health", "Connection: close")) for _ in range(5)]
+        assert b'"received":1,"recorded":1' in healths[-1]
 
     with_wire(scenario)
