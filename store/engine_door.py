@@ -35,7 +35,7 @@ _TRANSPORT = frozenset(
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CODE = re.compile(r"\bCode: (\d+)")
-_NATIVE_INSERT = re.compile(rb"\s*(INSERT INTO [^\n]{1,10000}?) FORMAT Native\s?\n")
+_BINARY_INSERT = re.compile(rb"\s*(INSERT INTO [^\n]{1,10000}?) FORMAT (Native|Arrow)\s?\n")
 _ANSWERS = re.compile(rb"\s*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK)\b", re.IGNORECASE)
 _BAD_REQUEST, _UNKNOWN_SETTING, _AUTHENTICATION_FAILED, _TOO_LARGE, _INTERNAL = 36, 115, 516, 12, 1001
 
@@ -143,8 +143,8 @@ def run_statement(connect: Callable[[], Any], statement: Statement) -> bytes:
         if statement.settings:
             assigned = ", ".join(f"{name} = {_quoted(value)}" for name, value in statement.settings.items())
             handle.query(f"SET {assigned}", "TabSeparated")
-        if native := _NATIVE_INSERT.match(statement.sql):
-            return _insert_from_file(handle, native[1], statement.sql[native.end() :])
+        if binary := _BINARY_INSERT.match(statement.sql):
+            return _insert_from_file(handle, binary[1], binary[2], statement.sql[binary.end() :])
         return handle.query(statement.sql, statement.format, params=statement.params).bytes() or b""
     except Exception as error:  # chDB has several error classes, and no common root but this
         code = _CODE.search(str(error))
@@ -153,12 +153,12 @@ def run_statement(connect: Callable[[], Any], statement: Statement) -> bytes:
         handle.close()
 
 
-def _insert_from_file(handle: Any, insert: bytes, block: bytes) -> bytes:
-    """Rows in the binary form by way of a file: inside a statement, chDB takes two newlines for the end of them."""
-    with tempfile.NamedTemporaryFile(suffix=".native") as file:
+def _insert_from_file(handle: Any, insert: bytes, form: bytes, block: bytes) -> bytes:
+    """Rows in a binary form by way of a file: inside a statement, chDB takes two newlines for the end of them."""
+    with tempfile.NamedTemporaryFile(suffix=".rows") as file:
         file.write(block)
         file.flush()
-        return handle.query(f"{insert.decode()} FROM INFILE {_quoted(file.name)} FORMAT Native", "TabSeparated").bytes() or b""
+        return handle.query(f"{insert.decode()} FROM INFILE {_quoted(file.name)} FORMAT {form.decode()}", "TabSeparated").bytes() or b""
 
 
 def _quoted(value: str, mark: str = "'") -> str:

@@ -1,7 +1,7 @@
 """The events store: ClickHouse over HTTP or chDB in process, through one client and one SQL dialect."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -112,14 +112,14 @@ class EventsStore:
         with self._client(f"insert into {table}") as client:
             client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings)
 
-    def insert_columns(self, table: str, columns: Mapping[str, Sequence[Any]], token: str) -> None:
-        """Insert rows as one block, column by column, in half the time that JSON takes; a column that is left out is empty.
+    def insert_columns(self, table: str, columns: "pyarrow.Table", token: str) -> None:
+        """Insert rows as one block, column by column, in a quarter of the time that JSON takes; a column that is left out is empty.
 
-        Instants are whole milliseconds. For tokens and the size of a block see :meth:`insert_json`.
+        Texts are strings, arrays lists, instants timestamps in milliseconds. For tokens and the size of a block see :meth:`insert_json`.
         """
-        settings = LOADER_SETTINGS | {"insert_deduplication_token": token}
+        settings = {name: LOADER_SETTINGS[name] for name in ("async_insert", "insert_deduplicate")} | {"insert_deduplication_token": token}
         with self._client(f"insert into {table}") as client:
-            client.insert(table, list(columns.values()), column_names=list(columns), column_oriented=True, settings=settings)
+            client.insert_arrow(table, columns, settings=settings)
 
     def command(self, sql: str, **params: Any) -> Any:
         """Run one statement that is no question: a migration, a setting."""

@@ -22,8 +22,8 @@ the events store, ``conservation`` proves that none is missing; ``accesslog`` re
 through the front door.
 
 History from elsewhere: ``mapping`` (which column is what), ``sheet`` (a foreign CSV file), ``readings`` (cells as what they mean),
-``affiliates`` (whose a foreign name is), ``past_touches`` and ``past_conversions`` (rows as events), ``shelf`` (blocks, inserted once)
-and ``history`` (the whole of an import).
+``cells`` (a chunk column by column), ``affiliates`` (whose a foreign name is), ``past_touches`` and ``past_conversions`` (rows as
+events), ``shelf`` (blocks, inserted once) and ``history`` (the whole of an import).
 
 Between machines: ``relay`` passes a spool on and ``lag`` says how far, ``stream`` is the way through Redis, ``intake`` the drain
 at its other end.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import pyarrow as pa
 
 from core.catalogue import Catalogue
 from core.catalogue_rules import flaws_of
@@ -224,25 +225,23 @@ class _Run:
         if self._map.unknown_affiliates == "create":
             scout = TouchReader(self._map, self._places, self._ground)
             for chunk in self._chunks("scout"):
-                if chunk.rows:
-                    scout.scout(chunk.rows)
+                if chunk.lines:
+                    scout.scout(chunk)
             self._create_affiliates()
         reader = TouchReader(self._map, self._places, self._ground)
         work = self._work
         with Inserter(work.events, work.books, work.clock, work.dry_run) as inserter:
             shelf = Shelf(self._map.tenant_id, inserter)
             for chunk in self._chunks():
-                found = reader.read(chunk.lines, chunk.rows) if chunk.rows else None
+                found = reader.read(chunk)
                 self._tell(chunk.faults)
-                if found is None:
-                    continue
                 self._tell(found.faults)
                 self._count(found.skipped, found.ambiguous, found.missing)
                 self._report.early += found.early
                 self._report.imported += found.touches
-                self._show_columns(found.columns)
-                if found.touches:
-                    shelf.add_touches(found.columns, chunk.size)
+                if found.table is not None:
+                    self._show(found.table)
+                    shelf.add_touches(found.table)
                     for touch in found.links:
                         shelf.add_rows(rows(touch, 0, work.country_of)[1:])
             shelf.flush()
@@ -275,7 +274,7 @@ class _Run:
         done = 0
         with opened_sheet(self._path, self._map) as sheet:
             for chunk in sheet.chunks():
-                done += len(chunk.rows) + len({fault.line for fault in chunk.faults})
+                done += len(chunk.lines) + len({fault.line for fault in chunk.faults})
                 if not what:
                     self._report.rows = done
                     self._work.progress(done, _estimate(done, chunk.position, sheet))
@@ -321,11 +320,11 @@ class _Run:
         self._report.ambiguous += ambiguous
         self._report.missing += missing
 
-    def _show_columns(self, columns: dict[str, list[Any]]) -> None:
-        for index in range(min(SHOWN_ROWS - len(self._report.shown), len(columns.get("touch_id", ())))):
-            row = {name: column[index] for name, column in columns.items()}
-            row["occurred_at"] = format_instant(row["occurred_at"])
-            self._report.shown.append({name: value for name, value in row.items() if value not in ("", ())})
+    def _show(self, touches: pa.Table) -> None:
+        first = touches[: SHOWN_ROWS - len(self._report.shown)]
+        times = first["occurred_at"].cast(pa.int64()).to_pylist()
+        for row, at in zip(first.to_pylist(), times, strict=True):
+            self._report.shown.append({name: value for name, value in row.items() if value} | {"occurred_at": format_instant(at)})
 
     def _ended(self, inserter: "Inserter") -> ImportReport:
         self._report.blocks, self._report.late_blocks = inserter.blocks, inserter.late

@@ -20,7 +20,7 @@ from core.money import format_amount, parse_amount
 from tracker.conversion import EARLIEST, Arrival, Conversion, Refused
 from tracker.mapping import CUSTOMER, LINE, Map, Values
 from tracker.orders import read_lead, read_order
-from tracker.past_touches import Digests, Ground, Visitors
+from tracker.past_touches import Digests, Ground, Visitors, without_nobodies
 from tracker.readings import Bad, Clockwork, Reading, decimal_text, word
 from tracker.sheet import RowFault, unreadable
 
@@ -118,7 +118,7 @@ class ConversionReader:
         at = self._time(first, sold, faults)
         if faults:
             return None, 0
-        visitor = self._visitors.column([[cell] for cell in self._cells(first, "visitor")])[0] if self._map.has("visitor") else ""
+        visitor = self._visitors.of([list(map(without_nobodies, self._cells(first, "visitor")))])[0] if self._map.has("visitor") else ""
         customer: dict[str, Any] = {("id" if field == "customer_id" else field): self._cell(first, field) for field in CUSTOMER}
         content: dict[str, Any] = {
             "occurred_at": format_instant(at),

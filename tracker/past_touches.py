@@ -6,29 +6,32 @@ A touch's id says when it happened and what it is: the same row gives the same i
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
-from itertools import compress
 from operator import itemgetter
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.clock import Instant
 from core.errors import BadInput
 from core.events import CHANNELS, Consent, Touch, TouchKind
 from core.identity import is_junk
-from core.ids import derive
+from core.ids import ALPHABET, CHANCE_LETTERS, LENGTH
 from tracker.affiliates import Affiliates
+from tracker.cells import INSTANT, TEXTS, Cells, Column, Trouble, column_of, numbers_of, one_each, same, together
 from tracker.click import CODE_CHARS, SUB_CHARS, site_of
 from tracker.conversion import CLICK_ID_CHARS, EARLIEST
 from tracker.customer import Customer, keys_of, read_customer
 from tracker.destination import URL_CHARS
-from tracker.enrich import CountryOf, touch_row
+from tracker.enrich import CountryOf, TouchRow, touch_row
 from tracker.fields import TEXT_CHARS, Fields
 from tracker.hit import REFERRER_CHARS, USER_AGENT_CHARS
 from tracker.links import Share
 from tracker.mapping import CUSTOMER, SUBS, Map, Values
-from tracker.readings import CONTROL, REMEMBERED, Bad, Clockwork, Reading, TimeColumn, are_clean, flawed_text, word
-from tracker.sheet import RowFault, unreadable
+from tracker.readings import Bad, Clockwork, Reading, TimeColumn, flawed_text, word
+from tracker.sheet import Chunk, RowFault, unreadable
 
 KINDS: tuple[str, ...] = get_args(TouchKind)
 NOBODYS: tuple[str, ...] = ("paid", "direct")
@@ -38,6 +41,16 @@ _TEXTS = {"touch_id": CLICK_ID_CHARS, "link": CODE_CHARS, "origin": TEXT_CHARS, 
 _CUT = {"user_agent": USER_AGENT_CHARS, "referrer": REFERRER_CHARS, "destination": URL_CHARS}
 """As the tracker cuts them."""
 
+_SAID = (
+    *("kind", "programme_id", "affiliate_id", "link_code", "visitor_id", "channel", "origin", "medium"),
+    *("referrer", "destination", "ip", "user_agent", "consent"),
+)
+"""What a touch says beside its time, its sub ids and its customer's keys. Ids of touches without one of their own are made of these,
+in this order: it never changes."""
+
+_LOOKS = ("traffic_class", "class_reason", "list_version", "device", "os", "browser")
+"""What :func:`_look` tells, in its order."""
+
 _MAYBE_NOBODY = frozenset(("", *"0-. \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0NnUuAaGgTt"))
 """What a cell that names nobody begins with: three of four cells need no closer look."""
 
@@ -45,6 +58,8 @@ MOST_NAMED = 1_000_000
 """Of so many of a file's own ids it is known what was said under them; then the memory begins anew."""
 
 _KEY_OF_FIELD = {"customer_id": "id"}
+_LETTERS = np.frombuffer(ALPHABET.encode(), np.uint8)
+_SHIFTS = np.arange(45, -1, -5)
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -60,13 +75,14 @@ class Ground(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct):
-    """What a chunk of rows became: ``columns`` of the table of touches, all but ``received_at`` and ``stored_at``, times in milliseconds.
+    """What a chunk of rows became: ``table`` has the columns of the table of touches, without ``received_at``, ``stored_at`` and what an
+    import never fills.
 
     ``links`` are touches that know their person. ``skipped`` rows have a status that leaves them out. ``ambiguous`` and ``missing``
     count times that a clock showed twice or never, ``early`` touches from before their affiliate was a member.
     """
 
-    columns: dict[str, list[Any]]
+    table: pa.Table | None
     faults: list[RowFault]
     links: list[Touch] = []
     skipped: int = 0
@@ -76,19 +92,25 @@ class Found(msgspec.Struct):
 
     @property
     def touches(self) -> int:
-        return len(self.columns.get("touch_id", ()))
+        return 0 if self.table is None else len(self.table)
 
 
 class Digests:
     """Names things by their content, under the merchant's key: 16 bytes of BLAKE2b (RFC 7693)."""
 
     def __init__(self, key: bytes, of: str) -> None:
-        self._seed = hashlib.blake2b(key=key, person=of.encode(), digest_size=16)
+        self._seed = hashlib.blake2b(key=key, person=of.encode(), digest_size=CHANCE_LETTERS)
 
     def of(self, content: str) -> bytes:
-        one = self._seed.copy()
-        one.update(content.encode("utf-8", "surrogateescape"))
-        return one.digest()
+        return self.of_all([content])[0]
+
+    def of_all(self, contents: Iterable[str]) -> list[bytes]:
+        seed, found = self._seed, []
+        for content in contents:
+            one = seed.copy()
+            one.update(content.encode("utf-8", "surrogateescape"))
+            found.append(one.digest())
+        return found
 
 
 class Visitors:
@@ -98,25 +120,18 @@ class Visitors:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._digest = Digests(key, "visitor").of
-        self._known: dict[str, str] = {}
+        self._digests = Digests(key, "visitor").of_all
 
-    def column(self, columns: Sequence[Sequence[str]]) -> list[str]:
-        """The visitors of rows, of the columns that name them together."""
-        named = [_without_nobodies(column) for column in columns]
-        joined = named[0] if len(named) == 1 else list(map("\x1f".join, zip(*named, strict=True)))
-        new = set(joined) - self._known.keys()
-        if len(self._known) + len(new) > REMEMBERED:
-            self._known, new = {}, set(joined)
-        known = self._known
-        for name in new:
-            known[name] = derive(0, self._digest(name)) if name.strip("\x1f") else ""
-        return [known[name] for name in joined]
+    def of(self, named: Sequence[Sequence[str]]) -> list[str]:
+        """The visitor of each, by the cells that name it."""
+        names = list(map("\x1f".join, named))
+        ids: list[str] = ids_at([0] * len(names), self._digests(names)).to_pylist()
+        return [id_ if name.strip("\x1f") else "" for name, id_ in zip(names, ids, strict=True)]
 
 
-def _without_nobodies(column: Sequence[str]) -> Sequence[str]:
-    nobodies = {cell for cell in set(column) if cell[:1] in _MAYBE_NOBODY and is_junk(cell)}
-    return ["" if cell in nobodies else cell for cell in column] if nobodies else column
+def without_nobodies(cell: str) -> str:
+    """The cell, or nothing where it names nobody."""
+    return "" if cell[:1] in _MAYBE_NOBODY and is_junk(cell) else cell
 
 
 def touch_digest(key: bytes) -> Callable[[str], bytes]:
@@ -124,27 +139,13 @@ def touch_digest(key: bytes) -> Callable[[str], bytes]:
     return Digests(key, "touch-id").of
 
 
-class Cells:
-    """A chunk's rows by field: trimmed cells of the column, or the map's constant for each row."""
-
-    def __init__(self, map_: Map, places: dict[str, int], rows: Sequence[Sequence[str]]) -> None:
-        self._map = map_
-        self._places = places
-        self._columns = list(zip(*rows, strict=True))
-        self._trimmed: dict[str, list[str]] = {}
-        self.rows = len(rows)
-
-    def of_column(self, name: str) -> list[str]:
-        if name not in self._trimmed:
-            self._trimmed[name] = list(map(str.strip, self._columns[self._places[name]]))
-        return self._trimmed[name]
-
-    def of(self, field: str) -> list[str] | None:
-        """None where the map fills the field with nothing."""
-        if field in self._map.columns:
-            return self.of_column(self._map.columns[field][0])
-        constant = self._map.constants.get(field)
-        return None if constant is None else [constant] * self.rows
+def ids_at(times: Sequence[Instant], digests: Sequence[bytes]) -> pa.Array:
+    """What :func:`core.ids.derive` gives for each time and digest, many at once."""
+    bits = np.empty((len(times), LENGTH), np.uint8)
+    bits[:, :-CHANCE_LETTERS] = np.array(times, np.int64)[:, None] >> _SHIFTS & 31
+    bits[:, -CHANCE_LETTERS:] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, CHANCE_LETTERS) & 31
+    ends = np.arange(0, bits.size + 1, LENGTH, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(times), pa.py_buffer(ends), pa.py_buffer(_LETTERS[bits]))
 
 
 class TouchReader:
@@ -166,40 +167,40 @@ class TouchReader:
         self._customers: Reading[tuple[tuple[str, str], ...]] = Reading(read_identifiers)
         self._visitors = Visitors(ground.key)
         self._said: dict[int, int] = {}
-        self._named = touch_digest(ground.key)
-        self._unnamed = Digests(ground.key, "touch").of
+        self._named = Digests(ground.key, "touch-id")
+        self._unnamed = Digests(ground.key, "touch")
 
-    def read(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> Found:
-        """The touches of rows, in their order, and the faults of the others by line."""
-        before = len(rows)
-        lines, rows = self._without_skipped(lines, rows)
-        found, skipped, faults = Found({}, []), before - len(rows), list[RowFault]()
-        while rows:  # and once more without those that are wrong: what a row may not repeat is known when the others are good
-            found = self._read(lines, rows)
+    def read(self, chunk: Chunk) -> Found:
+        """The touches of a chunk's rows, in their order, and the faults of the others by line."""
+        taken = self._without_skipped(chunk)
+        found, skipped, faults = Found(None, []), len(chunk.lines) - len(taken.lines), list[RowFault]()
+        while taken.lines:  # and once more without those that are wrong: what a row may not repeat is known when the others are good
+            found = self._read(taken)
             if not found.faults:
                 break
             faults += found.faults
             wrong = {fault.line for fault in found.faults}
-            good = [line not in wrong for line in lines]
-            lines, rows, found = list(compress(lines, good)), list(compress(rows, good)), Found({}, [])
+            taken, found = taken.only([line not in wrong for line in taken.lines]), Found(None, [])
         found.faults, found.skipped = sorted(faults, key=lambda fault: fault.line), skipped
         return found
 
-    def scout(self, rows: Sequence[Sequence[str]]) -> None:
+    def scout(self, chunk: Chunk) -> None:
         """Note members that the catalogue does not know, with the time of their first touch. Rows that cannot be read are left out."""
-        cells = Cells(self._map, self._places, rows)
-        names, times = cells.of("affiliate"), self._times(cells).instants
-        if names is None:
+        cells = Cells(self._map, self._places, chunk)
+        names, programmes = cells.of("affiliate"), cells.of("programme")
+        if names is None or programmes is None:
             return
-        kinds = self._kinds.column(cells.of("kind") or ["click"] * cells.rows)
-        titles = cells.of("affiliate_name") or [""] * cells.rows
-        note = self._ground.affiliates.note
-        for programme, name, at, kind, title in zip(
-            self._programmes.column(cells.of("programme") or []), names, times, kinds, titles, strict=True
-        ):
-            if name and kind not in NOBODYS and Bad not in (type(at), type(programme), type(kind)) and not self._is_flawed(name + title):
+        kinds, titles = cells.of("kind") or same("", cells.rows), cells.of("affiliate_name") or same("", cells.rows)
+        shown = together(programmes.each(self._programmes.__getitem__), names, kinds.each(self._kinds.__getitem__), titles)
+        first: dict[int, Instant] = {}
+        for code, at in zip(shown.codes.tolist(), self._times(cells).instants, strict=True):
+            if type(at) is not Bad and (code not in first or at < first[code]):
+                first[code] = at
+        for code, at in first.items():
+            programme, name, kind, title = shown.values[code]
+            if name and kind not in NOBODYS and Bad not in (type(programme), type(kind)) and not self._is_flawed(name + title):
                 try:
-                    note(programme, name, at, title)
+                    self._ground.affiliates.note(programme, name, at, title)
                 except BadInput:
                     continue  # told with its row
 
@@ -208,221 +209,137 @@ class TouchReader:
 
     # --- one chunk
 
-    def _read(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> Found:
-        cells, trouble = Cells(self._map, self._places, rows), Trouble(lines, rows)
-        count = cells.rows
+    def _read(self, chunk: Chunk) -> Found:
+        cells, trouble = Cells(self._map, self._places, chunk), Trouble(chunk)
         clocked = self._times(cells)
+        said = self._columns(cells, trouble, clocked.instants)
+        if trouble.faults:
+            return Found(None, trouble.faults)
+        if "denied" in said["consent"].values:
+            said |= {name: _unless_denied(said[name], said["consent"], then) for name, then in _DENIED.items()}
+        columns = {name: said[name].arrow() for name in _SAID}
+        own = [said["subs"], said["customer_keys"]]
+        if "touch_id" in self._map.columns:
+            self._refuse_repeats(trouble, said["touch_id"], clocked.instants, [*(said[name] for name in _SAID), *own])
+            if trouble.faults:
+                return Found(None, trouble.faults)
+        ids = self._ids(clocked.instants, said["touch_id"], columns.values(), together(*own))
+        looks = together(said["user_agent"], said["consent"]).each(self._looks.__getitem__)
+        columns |= {name: looks.each(itemgetter(place)).arrow() for place, name in enumerate(_LOOKS)} | {
+            "tenant_id": same(self._map.tenant_id, cells.rows).arrow(),
+            "touch_id": ids,
+            "occurred_at": pa.array(clocked.instants, INSTANT),
+            "country": said["ip"].each(self._countries.__getitem__).arrow(),
+            "subs": said["subs"].arrow(TEXTS),
+            "customer_keys": said["customer_keys"].arrow(TEXTS),
+            "source": same("import", cells.rows).arrow(),
+        }
+        table = pa.table({name: columns[name] for name in TouchRow.__struct_fields__ if name in columns})
+        early = self._early(together(said["programme_id"], said["affiliate_id"]), clocked.instants)
+        return Found(table, [], _with_keys(table, said["customer_keys"]), 0, clocked.ambiguous, clocked.missing, early)
+
+    def _columns(self, cells: Cells, trouble: Trouble, times: list[Any]) -> dict[str, Column]:
+        """What the rows say, by the store's columns; ``touch_id`` is the file's own."""
         for field, names in self._map.columns.items():
             for name in names:
                 trouble.in_texts(field, cells.of_column(name), self._map.encoding)
-        times = clocked.instants
-        trouble.where_bad(times, "occurred_at")
-        programmes = trouble.in_column("programme", self._programmes, cells.of("programme") or [])
-        trouble.where_empty(programmes, "programme")
-        kinds = trouble.in_column("kind", self._kinds, cells.of("kind"), "click", count)
-        affiliates = self._affiliates(cells, trouble, programmes, kinds)
-        channels = trouble.in_column("channel", self._channels, cells.of("channel"), "web", count)
-        consents = trouble.in_column("consent", self._consents, cells.of("consent"), "unknown", count)
-        addresses = trouble.in_column("ip", self._addresses, cells.of("ip"), "", count)
-        texts = {field: self._text(cells, trouble, field, chars) for field, chars in _TEXTS.items()}
-        cut = {field: self._text(cells, trouble, field, 1 << 20, chars) for field, chars in _CUT.items()}
-        named = [cells.of_column(name) for name in self._map.columns.get("visitor", ())]
-        visitors = self._visitors.column(named) if named else [""] * count
-        customers = self._customer_keys(cells, trouble, times, consents)
-        if trouble.faults:
-            return Found({}, trouble.faults)
-        if "denied" in consents:
-            visitors = [visitor if consent != "denied" else "" for visitor, consent in zip(visitors, consents, strict=True)]
-            addresses = [address if consent != "denied" else "" for address, consent in zip(addresses, consents, strict=True)]
-            cut["user_agent"] = [agent if consent != "denied" else "" for agent, consent in zip(cut["user_agent"], consents, strict=True)]
-            came_from = zip(cut["referrer"], consents, strict=True)
-            cut["referrer"] = [referrer if consent != "denied" else site_of(referrer) for referrer, consent in came_from]
-        subs = _subs([texts[field] for field in SUBS])
-        contents = [
-            *(kinds, programmes, affiliates, texts["link"], visitors, channels, texts["origin"], texts["medium"]),
-            *(cut["referrer"], cut["destination"], addresses, cut["user_agent"], consents),
-        ]
-        ids = self._ids(times, texts["touch_id"], contents, subs, customers)
-        if "touch_id" in self._map.columns:
-            self._refuse_repeats(trouble, ids, texts["touch_id"], zip(*contents, subs, customers, strict=True))
-            if trouble.faults:
-                return Found({}, trouble.faults)
-        looks = self._looks.column(list(zip(cut["user_agent"], consents, strict=True)))
-        traffic_class, reason, lists, device, system, browser = map(list, zip(*looks, strict=True))
-        columns: dict[str, list[Any]] = {
-            "tenant_id": [self._map.tenant_id] * count,
-            "touch_id": ids,
-            "kind": kinds,
-            "programme_id": programmes,
-            "affiliate_id": affiliates,
-            "link_code": texts["link"],
-            "visitor_id": visitors,
-            "channel": channels,
-            "occurred_at": times,
-            "traffic_class": traffic_class,
-            "class_reason": reason,
-            "list_version": lists,
-            "country": self._countries.column(addresses),
-            "device": device,
-            "os": system,
-            "browser": browser,
-            "destination": cut["destination"],
-            "subs": subs,
-            "ip": addresses,
-            "user_agent": cut["user_agent"],
-            "referrer": cut["referrer"],
-            "consent": consents,
-            "flags": [()] * count,
-            "origin": texts["origin"],
-            "medium": texts["medium"],
-            "customer_keys": customers,
-            "source": ["import"] * count,
-        }
-        early = self._early(programmes, affiliates, times)
-        return Found(columns, [], _with_keys(columns), 0, clocked.ambiguous, clocked.missing, early)
+        trouble.where_bad("occurred_at", one_each(times))
+        programmes = trouble.read("programme", cells.of("programme"), self._programmes)
+        trouble.where("programme", programmes, lambda programme: "" if programme else "the cell is empty")
+        kinds = trouble.read("kind", cells.of("kind"), self._kinds, "click")
+        said = {"programme_id": programmes, "kind": kinds, "affiliate_id": self._affiliates(cells, trouble, programmes, kinds)}
+        said["channel"] = trouble.read("channel", cells.of("channel"), self._channels, "web")
+        said["consent"] = trouble.read("consent", cells.of("consent"), self._consents, "unknown")
+        said["ip"] = trouble.read("ip", cells.of("ip"), self._addresses)
+        said |= {field: self._text(cells, trouble, field, chars) for field, chars in _TEXTS.items()}
+        said |= {field: self._text(cells, trouble, field, 1 << 20, chars) for field, chars in _CUT.items()}
+        said["link_code"] = said["link"]
+        said["subs"] = together(*[said[field] for field in SUBS]).each(_without_tail)
+        named = [cells.of_column(name).each(without_nobodies) for name in self._map.columns.get("visitor", ())]
+        said["visitor_id"] = together(*named).all(self._visitors.of) if named else same("", cells.rows)
+        said["customer_keys"] = self._customer_keys(cells, trouble, times, said["consent"])
+        return said
 
-    def _without_skipped(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> tuple[Sequence[int], Sequence[Sequence[str]]]:
-        if not self._map.has("status") or not rows:
-            return lines, rows
-        statuses = self._statuses.column(Cells(self._map, self._places, rows).of("status") or [])
-        taken = [status != "skip" for status in statuses]
-        return list(compress(lines, taken)), list(compress(rows, taken))
+    def _without_skipped(self, chunk: Chunk) -> Chunk:
+        statuses = Cells(self._map, self._places, chunk).of("status") if chunk.lines else None
+        if statuses is None:
+            return chunk
+        return chunk.only(statuses.each(lambda status: self._statuses[status] != "skip").by_row())
 
     def _times(self, cells: Cells) -> TimeColumn:
-        zone = self._map.times.zone_column
-        return self._clockwork.column(cells.of("occurred_at") or [], cells.of_column(zone) if zone else None)
+        texts, zone = cells.of("occurred_at"), self._map.times.zone_column
+        assert texts is not None, "a map of touches fills their times"
+        return self._clockwork.column(texts.by_row(), cells.of_column(zone).by_row() if zone else None)
 
     def _words(self, field: str, choices: Sequence[str]) -> Reading[str]:
         return Reading(word(field, self._map.values.get(field, Values()), choices))
 
-    def _affiliates(self, cells: Cells, trouble: "Trouble", programmes: list[Any], kinds: list[Any]) -> list[Any]:
+    def _affiliates(self, cells: Cells, trouble: Trouble, programmes: Column, kinds: Column) -> Column:
         """By name in its programme; nobody of kinds that nobody brings."""
-        names = cells.of("affiliate") or [""] * cells.rows
-        if not set(kinds).isdisjoint(NOBODYS):
-            names = ["" if kind in NOBODYS else name for kind, name in zip(kinds, names, strict=True)]
-        if "" in names:
-            trouble.where(
-                [not name and kind not in NOBODYS for name, kind in zip(names, kinds, strict=True)], "affiliate", "the cell is empty"
-            )
-        return trouble.in_column("affiliate", self._ground.affiliates.by_name, list(zip(programmes, names, strict=True)))
+        names = cells.of("affiliate") or same("", cells.rows)
+        brought = together(names, kinds)
+        trouble.where("affiliate", brought, lambda both: "the cell is empty" if not both[0] and both[1] not in NOBODYS else "")
+        names = brought.each(lambda both: "" if both[1] in NOBODYS else both[0])
+        return trouble.read("affiliate", together(programmes, names), self._ground.affiliates.by_name)
 
-    def _text(self, cells: Cells, trouble: "Trouble", field: str, chars: int, cut_at: int = 0) -> list[str]:
+    def _text(self, cells: Cells, trouble: Trouble, field: str, chars: int, cut_at: int = 0) -> Column:
         column = cells.of(field)
         if column is None:
-            return [""] * cells.rows
-        if field in self._map.values:
-            known = self._map.values[field].known
-            column = [known.get(cell, cell) for cell in column]
+            return same("", cells.rows)
+        known = self._map.values.get(field, Values()).known
+        if known:
+            column = column.each(lambda cell: known.get(cell, cell))
         if cut_at:
-            column = [cell[:cut_at] for cell in column]
-        trouble.where_longer(column, chars, field)
+            column = column.each(itemgetter(slice(cut_at)))
+        trouble.where_longer(field, column, chars)
         return column
 
-    def _customer_keys(self, cells: Cells, trouble: "Trouble", times: list[Any], consents: list[Any]) -> list[tuple[str, ...]]:
-        fields = [field for field in CUSTOMER if field in self._map.columns]
+    def _customer_keys(self, cells: Cells, trouble: Trouble, times: list[Any], consents: Column) -> Column:
+        fields = {field: cells.of_column(self._map.columns[field][0]) for field in CUSTOMER if field in self._map.columns}
         if not fields:
-            return [()] * cells.rows
-        columns = [[(_KEY_OF_FIELD.get(field, field), cell) for cell in cells.of(field) or ()] for field in fields]
-        customers: list[Any] = trouble.in_column("customer", self._customers, list(zip(*columns, strict=True)))
+            return same((), cells.rows)
+        names = [_KEY_OF_FIELD.get(field, field) for field in fields]
+        named = together(*fields.values()).each(lambda own: tuple(zip(names, own, strict=True)))
+        customers = trouble.read("customer", named, self._customers)
         if trouble.faults:
-            return [()] * cells.rows
+            return same((), cells.rows)
         ground = self._ground
-        return [
-            keys_of(customer.identifiers, ground.key, ground.shares, at, consent) if customer.identifiers and consent != "denied" else ()
-            for customer, at, consent in zip(customers, times, consents, strict=True)
-        ]
+        when = column_of(times) if ground.shares else same(0, cells.rows)  # coalitions alone ask for it
 
-    def _ids(
-        self,
-        times: list[Instant],
-        named: list[str],
-        contents: list[list[str]],
-        subs: list[tuple[str, ...]],
-        customers: list[tuple[str, ...]],
-    ) -> list[str]:
+        def keys(said: tuple[Customer, Instant, Consent]) -> tuple[str, ...]:
+            customer, at, consent = said
+            return keys_of(customer.identifiers, ground.key, ground.shares, at, consent) if consent != "denied" else ()
+
+        return together(customers, when, consents).each(keys)
+
+    def _ids(self, times: list[Instant], named: Column, columns: Iterable[pa.Array], own: Column) -> pa.Array:
         """By the file's own ids where it has them, else by everything that the touches say."""
-        if "touch_id" in self._map.columns:
-            return [
-                derive(at, self._named(name) if name else self._unnamed("\x1f".join((*content, *own, "", *keys))))
-                for at, name, content, own, keys in zip(times, named, zip(*contents, strict=True), subs, customers, strict=True)
-            ]
-        return [
-            derive(at, self._unnamed("\x1f".join((*content, *own, "", *keys))))
-            for at, content, own, keys in zip(times, zip(*contents, strict=True), subs, customers, strict=True)
-        ]
+        names = named.by_row()
+        if all(names):
+            return ids_at(times, self._named.of_all(names))
+        contents = self._unnamed.of_all(_joined(columns, own))
+        return ids_at(times, [self._named.of(name) if name else content for name, content in zip(names, contents, strict=True)])
 
-    def _refuse_repeats(self, trouble: "Trouble", ids: list[str], named: list[str], contents: Iterable[tuple[Any, ...]]) -> None:
+    def _refuse_repeats(self, trouble: Trouble, named: Column, times: list[Instant], contents: list[Column]) -> None:
         """An id that comes again at the same time with another content is not taken: which of them happened?"""
         if len(self._said) > MOST_NAMED:
             self._said.clear()
-        said = self._said
-        for index, (touch_id, content) in enumerate(zip(map(hash, ids), map(hash, contents), strict=True)):
-            if said.setdefault(touch_id, content) != content:
-                what = f"{named[index]!r:.140} came before in this file, at the same time and with another content"
-                trouble.add(index, "touch_id", f"{what}; a touch of its own needs an id of its own")
+        said, ids, content = self._said, numbers_of([named, one_each(times)]).tolist(), numbers_of(contents).tolist()
+        for row in named.rows_where(named.values):
+            if said.setdefault(ids[row], content[row]) != content[row]:
+                what = f"{named.values[named.codes[row]]!r:.140} came before in this file, at the same time and with another content"
+                trouble.add(row, "touch_id", f"{what}; a touch of its own needs an id of its own")
 
-    def _early(self, programmes: list[str], affiliates: list[str], times: list[Instant]) -> int:
+    def _early(self, places: Column, times: list[Instant]) -> int:
         """How many touches earn nothing because their affiliate was no member yet, or no more."""
         members, new = self._ground.affiliates.members, self._ground.affiliates.new
-        places = list(zip(programmes, affiliates, strict=True))
-        known = {place: members[place] for place in set(places) if place in members and place not in new}
+        known = [members.get(place) if place not in new else None for place in places.values]
         first, last = min(times), max(times)
-        if all(member.active_at(first) and member.active_at(last) for member in known.values()):
+        if all(member is None or (member.active_at(first) and member.active_at(last)) for member in known):
             return 0
-        return sum(place in known and not known[place].active_at(at) for place, at in zip(places, times, strict=True))
-
-
-class Trouble:
-    """What is wrong with a chunk's rows, cell by cell."""
-
-    def __init__(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> None:
-        self._lines = lines
-        self._rows = rows
-        self.faults: list[RowFault] = []
-
-    def in_column(self, field: str, reading: Reading[Any], cells: Sequence[Any] | None, default: str = "", count: int = 0) -> list[Any]:
-        """Read a column; empty cells mean the default, and so does a column that is not there."""
-        if cells is None:
-            return [default] * count
-        values = reading.column(cells)
-        if reading.faulty:
-            self.where_bad(values, field)
-        if default and "" in values:
-            return [value or default for value in values]
-        return values
-
-    def in_texts(self, field: str, column: list[str], encoding: str) -> None:
-        """Refuse cells that hold control characters, or did not come out of their encoding."""
-        if are_clean(column):
-            return
-        for index, cell in enumerate(column):
-            if CONTROL.search(cell):
-                self.add(index, field, "the cell holds a control character")
-            elif flaw := unreadable(cell, encoding):
-                self.add(index, field, f"the cell {flaw}")
-
-    def where_bad(self, values: list[Any], field: str) -> None:
-        for index, value in enumerate(values):
-            if type(value) is Bad:
-                self.add(index, field, value.why)
-
-    def where_longer(self, column: list[str], chars: int, field: str) -> None:
-        if max(map(len, column), default=0) > chars:
-            for index, cell in enumerate(column):
-                if len(cell) > chars:
-                    self.add(index, field, f"the cell has {len(cell)} characters; at most {chars} are taken")
-
-    def where_empty(self, column: list[Any], field: str) -> None:
-        if "" in column:
-            self.where([cell == "" for cell in column], field, "the cell is empty")
-
-    def where(self, wrong: list[bool], field: str, why: str) -> None:
-        for index, is_wrong in enumerate(wrong):
-            if is_wrong:
-                self.add(index, field, why)
-
-    def add(self, index: int, field: str, why: str) -> None:
-        self.faults.append(RowFault(self._lines[index], field, why, tuple(self._rows[index])))
+        return sum(
+            member is not None and not member.active_at(at) for member, at in zip(Column(known, places.codes).by_row(), times, strict=True)
+        )
 
 
 def read_identifiers(named: tuple[tuple[str, str], ...]) -> Customer:
@@ -448,16 +365,38 @@ def _look(of: tuple[str, Consent]) -> tuple[str, str, str, str, str, str]:
     return row.traffic_class, row.class_reason, row.list_version, row.device, row.os, row.browser
 
 
-def _with_keys(columns: dict[str, list[Any]]) -> list[Touch]:
+def _with_keys(table: pa.Table, customers: Column) -> list[Touch]:
     """The touches that know their person, as far as that is what they are asked for."""
-    if not any(columns["customer_keys"]):
+    rows = customers.rows_where(customers.values)
+    if not rows:
         return []
-    named = zip(*(columns[name] for name in ("touch_id", "tenant_id", "occurred_at", "visitor_id", "customer_keys")), strict=True)
+    own = table.take(pa.array(rows))
+    ids, tenants, visitors, keys = (own[name].to_pylist() for name in ("touch_id", "tenant_id", "visitor_id", "customer_keys"))
+    times = own["occurred_at"].cast(pa.int64()).to_pylist()
     return [
-        Touch(touch_id, "click", tenant_id, "", "", "", at, 0, visitor_id, customer_keys=keys, source="import")
-        for touch_id, tenant_id, at, visitor_id, keys in named
-        if keys
+        Touch(touch_id, "click", tenant_id, "", "", "", at, 0, visitor_id, customer_keys=tuple(known), source="import")
+        for touch_id, tenant_id, at, visitor_id, known in zip(ids, tenants, times, visitors, keys, strict=True)
     ]
+
+
+def _joined(columns: Iterable[pa.Array], more: Column) -> list[str]:
+    """Everything that each row says as one text; ``more`` are its sub ids and its customer's keys."""
+    ends = more.each(lambda both: "".join([f"\x1f{one}" for one in (*both[0], "", *both[1])])).arrow()
+    joined: list[str] = pc.binary_join_element_wise(pc.binary_join_element_wise(*columns, "\x1f"), ends, "").to_pylist()
+    return joined
+
+
+def _unless_denied(column: Column, consents: Column, then: Callable[[str], str]) -> Column:
+    """The column; of rows whose consent was denied, only what ``then`` leaves of it."""
+    return together(column, consents).each(lambda both: then(both[0]) if both[1] == "denied" else both[0])
+
+
+def _nothing(_value: str) -> str:
+    return ""
+
+
+_DENIED = {"visitor_id": _nothing, "ip": _nothing, "user_agent": _nothing, "referrer": site_of}
+"""What is left of these where consent was denied."""
 
 
 def _read_address(text: str) -> str:
@@ -467,18 +406,8 @@ def _read_address(text: str) -> str:
         raise BadInput("malformed", f"{text!r:.60} is not an IP address", "ip") from None
 
 
-def _subs(columns: list[list[str]]) -> list[tuple[str, ...]]:
-    """sub1 to sub5, empty ones at the end left out."""
-    if not any(map(any, columns)):
-        return [()] * len(columns[0])
-    last = max(index for index, column in enumerate(columns) if any(column)) + 1
-    used = list(zip(*columns[:last], strict=True))
-    if all(map(itemgetter(-1), used)):
-        return used
-    return [_without_tail(subs) for subs in used]
-
-
 def _without_tail(subs: tuple[str, ...]) -> tuple[str, ...]:
+    """Sub ids, empty ones at the end left out."""
     while subs and not subs[-1]:
         subs = subs[:-1]
     return subs

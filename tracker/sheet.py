@@ -1,20 +1,25 @@
 """A foreign CSV file, read in bounded memory: numbered rows in chunks, and what is wrong with a row beside them. I/O: the file.
 
-The file is read in blocks of ``BLOCK_CHARS``. Where every line of a block is a row, they are split in one go; otherwise row by row,
-which takes four times as long. A line has at most ``LINE_CHARS`` characters and a row ``ROW_LINES`` lines. A quote that is never
-closed would swallow the rest of the file: the row it opens in is refused, and reading goes on in the line below.
+The file is read in blocks of ``BLOCK_CHARS``. Where every line of a block is plainly a row, Arrow splits them in one go; otherwise the
+csv module does, row by row, which takes much longer. What is plain both of them read alike. A line has at most ``LINE_CHARS`` characters
+and a row ``ROW_LINES`` lines. A quote that is never closed would swallow the rest of the file: the row it opens in is refused, and
+reading goes on in the line below.
 """
 
 import csv
 import io
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from core.errors import FairshareError
 from tracker.mapping import Map, is_wide
@@ -43,14 +48,29 @@ class RowFault(msgspec.Struct, frozen=True):
 class Chunk(msgspec.Struct, frozen=True):
     """Rows of as many cells as the header, each with the line where it begins; ``faults`` are of rows that are none.
 
-    ``size`` is how many bytes of the file they took, about, and ``position`` how many were read so far.
+    ``columns`` are the file's, of cells as Arrow keeps them, or of texts. ``position`` is how many bytes were read so far.
     """
 
     lines: list[int]
-    rows: list[list[str]]
-    faults: list[RowFault]
-    size: int
-    position: int
+    columns: Sequence[pa.Array | Sequence[str]]
+    faults: list[RowFault] = []
+    position: int = 0
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells by row."""
+        texts = [column.to_pylist() if isinstance(column, pa.Array) else column for column in self.columns]
+        return list(map(list, zip(*texts, strict=True)))
+
+    def row(self, number: int) -> tuple[str, ...]:
+        """The cells of one row."""
+        return tuple(column[number].as_py() if isinstance(column, pa.Array) else column[number] for column in self.columns)
+
+    def only(self, chosen: Sequence[bool]) -> "Chunk":
+        """The chosen rows alone."""
+        mask = pa.array(chosen, pa.bool_())
+        columns = [column.filter(mask) if isinstance(column, pa.Array) else list(compress(column, chosen)) for column in self.columns]
+        return Chunk(list(compress(self.lines, chosen)), columns)
 
 
 class _Unclosed(Exception):
@@ -126,7 +146,6 @@ class Sheet:
 
     def __init__(self, file: io.TextIOWrapper, map_: Map, name: str, size: int) -> None:
         self._raw: Any = file.buffer
-        self._position = 0
         self._source = _Lines(file)
         self._form: dict[str, Any] = {"delimiter": map_.delimiter, "quotechar": map_.quote, "strict": True}
         self._reader = csv.reader(self._source, **self._form)
@@ -140,30 +159,31 @@ class Sheet:
         """The rows of the file, to its end. Blank lines are none."""
         while self._source.ready or self._source.fill() or self._source.too_long:
             begun = list(self._source.ready)
-            rows = self._together([text for _, text in begun])
-            if rows is None:
+            columns = self._together([text for _, text in begun])
+            if columns is None:
                 yield self._one_by_one()
                 continue
             self._source.ready.clear()
-            yield self._chunk([line for line, _ in begun], rows)
+            faults, self._source.too_long = self._source.too_long, []
+            yield self._made([line for line, _ in begun], columns, faults)
 
-    def _together(self, lines: list[str]) -> list[list[str]] | None:
-        """The rows of lines, None where not every line is a row of its own."""
+    def _together(self, lines: list[str]) -> list[pa.Array] | None:
+        """The columns of lines, None where not every line is plainly a row."""
         try:
-            rows = list(csv.reader(lines, **self._form))
-        except csv.Error:
+            block = ("\n".join(lines) + "\n").encode()
+        except UnicodeEncodeError:  # marks of broken cells
             return None
-        return rows if len(rows) == len(lines) else None
-
-    def _chunk(self, lines: list[int], rows: list[list[str]]) -> Chunk:
-        faults, width = self._source.too_long, len(self.header)
-        self._source.too_long = []
-        if set(map(len, rows)) - {width}:
-            faults += [_uneven(line, row, width, 1) for line, row in zip(lines, rows, strict=True) if row and len(row) != width]
-            good = [len(row) == width for row in rows]
-            lines = [line for line, is_good in zip(lines, good, strict=True) if is_good]
-            rows = [row for row, is_good in zip(rows, good, strict=True) if is_good]
-        return self._made(lines, rows, faults)
+        if not _is_plain(block, self._form["delimiter"], self._form["quotechar"]):
+            return None
+        names = list(map(str, range(len(self.header))))
+        reading = arrow_csv.ReadOptions(use_threads=False, block_size=len(block), column_names=names)
+        parsing = arrow_csv.ParseOptions(delimiter=self._form["delimiter"], quote_char=self._form["quotechar"], newlines_in_values=True)
+        texts = arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+        try:
+            table = arrow_csv.read_csv(pa.BufferReader(block), reading, parsing, texts)
+        except pa.ArrowInvalid:  # a row of another width
+            return None
+        return [column.combine_chunks() for column in table.columns] if len(table) == len(lines) else None
 
     def _one_by_one(self) -> Chunk:
         """The rows of what is ready, or so many of them; the last one may go on in the next block."""
@@ -184,11 +204,10 @@ class Sheet:
                 faults.append(_uneven(held[0][0], row, width, len(held)))
         faults += source.too_long
         source.too_long = []
-        return self._made(lines, rows, faults)
+        return self._made(lines, list(zip(*rows, strict=True)) if rows else [()] * width, faults)
 
-    def _made(self, lines: list[int], rows: list[list[str]], faults: list[RowFault]) -> Chunk:
-        before, self._position = self._position, self._raw.tell()
-        return Chunk(lines, rows, faults, self._position - before, self._position)
+    def _made(self, lines: list[int], columns: Sequence[pa.Array | Sequence[str]], faults: list[RowFault]) -> Chunk:
+        return Chunk(lines, columns, faults, self._raw.tell())
 
     def _read_header(self, name: str, encoding: str) -> list[str]:
         try:
@@ -233,6 +252,24 @@ def unreadable(text: str, encoding: str) -> str:
         return ""
     is_broken = "�" in text if is_wide(encoding) else _ESCAPED.search(text) is not None
     return f"is not {encoding.removesuffix('-sig')} throughout" if is_broken else ""
+
+
+def _is_plain(block: bytes, delimiter: str, quote: str) -> bool:
+    """True where lines are rows, and quotes stand around whole cells, doubled inside: there is one way to read them."""
+    if block.startswith((b"\n", b"\r")) or b"\n\n" in block or b"\n\r" in block or b"\0" in block:
+        return False
+    if block.count(b"\r") != block.count(b"\r\n"):
+        return False
+    letters = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(letters == ord(quote))
+    before = letters[quotes[::2] - 1]  # the block's end stands for what is before it
+    after = letters[quotes[1::2] + 1]
+    return len(quotes) % 2 == 0 and _are_all(before, f"{delimiter}{quote}\n") and _are_all(after, f"{delimiter}{quote}\r\n")
+
+
+def _are_all(letters: "np.ndarray[Any, np.dtype[np.uint8]]", wanted: str) -> bool:
+    counted = np.bincount(letters, minlength=128)
+    return int(counted[[ord(letter) for letter in wanted]].sum()) == len(letters)
 
 
 def _broken(held: list[tuple[int, str]], error: Exception) -> RowFault:

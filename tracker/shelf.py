@@ -14,6 +14,9 @@ from threading import Thread
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.clock import DAY, Clock, Instant, as_datetime
 from core.errors import Unavailable
@@ -21,13 +24,14 @@ from store.books import Books
 from store.cursors import REREAD_MS
 from store.events import EventsStore
 from store.receipts import mark_all_recorded
+from tracker.cells import INSTANT
 from tracker.enrich import TABLES, Placed
 from tracker.loading import blames_rows
 
 BLOCK_ROWS = 50_000
 GATHERED_ROWS = 200_000
-GATHERED_BYTES = 24 * 1024 * 1024
-"""Rows gather until there are so many of a month, or in all: then all blocks are inserted, in the order of tables."""
+GATHERED_BYTES = 48 * 1024 * 1024
+"""Rows gather until there are so many of a month, or in all: then all blocks are inserted, in the order of tables. Doors take 64 MiB."""
 
 BATCHES_AHEAD = 2
 SLOW_MS = REREAD_MS // 2
@@ -48,22 +52,22 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Rows of one table and one month: ``columns``, or ``lines`` of JSON whose ``stored_at`` is still 0."""
+    """Rows of one table and one month: ``columns`` without times of storing, or ``lines`` of JSON whose ``stored_at`` is still 0."""
 
     table: str
     token: str
-    columns: dict[str, list[Any]] = {}
+    columns: pa.Table | None = None
     lines: tuple[bytes, ...] = ()
 
     @property
     def rows(self) -> int:
-        return len(self.lines) or len(self.columns["touch_id"])
+        return len(self.lines if self.columns is None else self.columns)
 
     def halves(self) -> list["Block"]:
         middle = self.rows // 2
         parts = [slice(0, middle), slice(middle, None)]
         return [
-            Block(self.table, f"{self.token}:{index}", {name: column[part] for name, column in self.columns.items()}, self.lines[part])
+            Block(self.table, f"{self.token}:{index}", None if self.columns is None else self.columns[part], self.lines[part])
             for index, part in enumerate(parts)
         ]
 
@@ -74,28 +78,23 @@ class Shelf:
     def __init__(self, tenant_id: str, inserter: "Inserter") -> None:
         self._tenant_id = tenant_id
         self._inserter = inserter
-        self._touches: dict[int, dict[str, list[Any]]] = {}
+        self._touches: dict[int, list[pa.Table]] = {}
         self._lines: dict[tuple[str, int], list[bytes]] = {}
         self._external_ids: list[str] = []
         self._kind = ""
         self._rows = 0
         self._bytes = 0
 
-    def add_touches(self, columns: dict[str, list[Any]], size: int) -> None:
-        """Columns of touches, of rows that take ``size`` bytes in their file."""
-        months = [_month(at // DAY) for at in columns["occurred_at"]]
-        distinct = set(months)
+    def add_touches(self, touches: pa.Table) -> None:
+        """Touches as columns."""
+        months = _months(touches["occurred_at"])
+        distinct = np.unique(months).tolist()
         for month in distinct:
-            own = columns
-            if len(distinct) > 1:
-                chosen = [index for index, one in enumerate(months) if one == month]
-                own = {name: [column[index] for index in chosen] for name, column in columns.items()}
-            held = self._touches.setdefault(month, {name: [] for name in own})
-            for name, column in own.items():
-                held[name] += column
-        self._rows += len(months)
-        self._bytes += size
-        self._flush_if_full(any(len(held["touch_id"]) >= BLOCK_ROWS for held in self._touches.values()))
+            own = touches if len(distinct) == 1 else touches.filter(pa.array(months == month))
+            self._touches.setdefault(month, []).append(own)
+        self._rows += len(touches)
+        self._bytes += touches.nbytes
+        self._flush_if_full(any(sum(map(len, held)) >= BLOCK_ROWS for held in self._touches.values()))
 
     def add_rows(self, placed: Sequence[Placed], external_id: str = "") -> None:
         """Rows that stay together; ``external_id`` is noted as recorded once they are in."""
@@ -126,10 +125,10 @@ class Shelf:
         self._touches, self._lines, self._external_ids, self._rows, self._bytes = {}, {}, [], 0, 0
 
     def _touch_blocks(self, month: int) -> Iterator[Block]:
-        columns = self._touches[month]
-        for start in range(0, len(columns["touch_id"]), BLOCK_ROWS):
-            own = {name: column[start : start + BLOCK_ROWS] for name, column in columns.items()}
-            yield Block("touches", self._token("touches", month, "".join(own["touch_id"]).encode()), own)
+        touches = pa.concat_tables(self._touches[month]).combine_chunks()
+        for start in range(0, len(touches), BLOCK_ROWS):
+            own = touches[start : start + BLOCK_ROWS]
+            yield Block("touches", self._token("touches", month, "".join(own["touch_id"].to_pylist()).encode()), own)
 
     def _line_blocks(self, table: str, month: int) -> Iterator[Block]:
         lines = self._lines[table, month]
@@ -145,6 +144,13 @@ class Shelf:
 def _month(day: int) -> int:
     moment = as_datetime(day * DAY)
     return moment.year * 100 + moment.month
+
+
+def _months(times: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """The month of each time, as :func:`_month` says it."""
+    months = times.to_numpy().astype("datetime64[M]").astype(np.int64)  # since 1970
+    named: np.ndarray[Any, np.dtype[np.int64]] = (1970 + months // 12) * 100 + months % 12 + 1
+    return named
 
 
 # --- inserting -------------------------------------------------------------------------------------------------------
@@ -256,6 +262,21 @@ class Inserter:
             stamp = f'"stored_at":{stored_at / 1000}'.encode()
             self._events.insert_json(block.table, b"\n".join(block.lines).replace(_STORED_AT, stamp), token)
             return
-        stamps = {"received_at": [stored_at] * block.rows, "stored_at": [stored_at] * block.rows}
-        given = {name: column for name, column in block.columns.items() if any(column)}
-        self._events.insert_columns(block.table, given | stamps, token)
+        assert block.columns is not None, "a block has columns or lines"
+        self._events.insert_columns(block.table, stamped(block.columns, stored_at), token)
+
+
+def stamped(touches: pa.Table, stored_at: Instant) -> pa.Table:
+    """Touches as they are inserted: without columns that say nothing, which the store fills in by itself, and with the time of storing."""
+    columns = touches.drop_columns([name for name in touches.column_names if _is_empty(touches[name])])
+    stamps = pa.repeat(pa.scalar(stored_at, INSTANT), len(touches))
+    for name in ("received_at", "stored_at"):
+        columns = columns.append_column(name, stamps)
+    return columns
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    if pa.types.is_timestamp(column.type):
+        return False
+    sizes = pc.list_value_length(column) if pa.types.is_list(column.type) else pc.binary_length(column)
+    return not pc.max(sizes).as_py()

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from core.errors import InUse, Unavailable
@@ -43,11 +44,11 @@ def test_a_block_of_columns_is_stored_whatever_it_holds(any_events: EventsStore)
     columns = {
         "tenant_id": ["north"] * 4,
         "touch_id": texts,
-        "occurred_at": [0x0A0A + number for number in range(4)],
-        "subs": [texts, (), ["x"], ()],
+        "occurred_at": pa.array([0x0A0A + number for number in range(4)], pa.timestamp("ms", "UTC")),
+        "subs": [texts, [], ["x"], []],
     }
     for _ in range(2):
-        any_events.insert_columns("touches", columns, "one")
+        any_events.insert_columns("touches", pa.table(columns), "one")
 
     stored = Query("stored", "SELECT touch_id, toUnixTimestamp64Milli(occurred_at), subs FROM touches ORDER BY occurred_at")
     assert any_events.select(stored) == list(zip(texts, range(0x0A0A, 0x0A0E), [texts, [], ["x"], []], strict=True))

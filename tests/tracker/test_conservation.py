@@ -79,7 +79,8 @@ def test_what_was_imported_is_counted_apart(where: Settings, events: EventsStore
     imported = msgspec.structs.replace(order(2), source="import")
     write(where, click(1), order(1), imported)
     drain(where, events, clock)
-    events.insert_columns("touches", {"tenant_id": ["north"], "touch_id": ["T9"], "received_at": [NOON], "source": ["import"]}, "apart")
+    apart = {"tenant_id": "north", "touch_id": "T9", "received_at": NOON / 1000, "source": "import"}
+    events.insert_json("touches", msgspec.json.encode(apart), "apart")
 
     assert conservation(where, events) == [row(received=2, stored=2, imported=2)]
     assert totals(conservation(where, events)).imported == 2

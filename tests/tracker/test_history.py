@@ -17,7 +17,7 @@ from core.clock import MINUTE, SECOND, Instant, parse_instant, system_clock
 from core.errors import FairshareError, Unavailable
 from core.events import Order, Touch, decode_event
 from core.identity import customer_key, is_junk, tenant_key
-from core.ids import is_event_id, minted_at
+from core.ids import derive, is_event_id, minted_at
 from store.books import Books, open_books
 from store.catalogue import load_catalogue, put
 from store.events import EventsStore, Query
@@ -29,7 +29,7 @@ from tracker.enrich import touch_row
 from tracker.history import ImportReport, MapRefused, Work, check_clocks, run_import
 from tracker.mapping import Map, MoneyForm, Times, read_map
 from tracker.orders import read_order
-from tracker.past_touches import _without_nobodies
+from tracker.past_touches import ids_at, without_nobodies
 from tracker.readings import Bad, Clockwork, decimal_text
 from tracker.sheet import RowFault
 
@@ -383,6 +383,17 @@ def test_rows_without_an_id_of_their_own_may_be_alike(place: Place) -> None:
     assert place.clicks(*[",2025-07-01 10:00:00,anna,u1,d,,"] * 2, ",2025-07-01 10:00:00,ben,u1,d,,").wrong == 0
 
 
+def test_rows_with_an_id_of_their_own_may_stand_among_rows_without(place: Place) -> None:
+    rows = [f"{name},2025-07-01 10:00:00,{who},u1,d,," for name, who in (("c1", "anna"), ("", "anna"), ("", "ben"), ("c1", "anna"))]
+    mixed = place.clicks(*rows)
+    before = set(place.ids())
+    alone = place.clicks(rows[0]), place.clicks(*rows[1:3])
+
+    assert (mixed.imported, mixed.wrong, len(before)) == (4, 0, 3)
+    assert sum(report.imported for report in alone) == 3
+    assert set(place.ids()) == before, "in another company they have the same ids"
+
+
 @pytest.mark.parametrize("content", [CLICK_TITLES + "\rc1,2025-07-01 10:00:00,anna,u1,d,,\r", CLICK_TITLES + "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_file_whose_lines_end_with_cr_alone_is_refused(place: Place, content: str, encoding: str) -> None:
@@ -683,7 +694,12 @@ def test_every_name_has_an_id_of_its_own(name: str) -> None:
 )
 def test_whatever_names_nobody_is_looked_at_closely(cell: str) -> None:
     trimmed = cell.strip()
-    assert list(_without_nobodies([trimmed])) == ["" if is_junk(trimmed) else trimmed]
+    assert without_nobodies(trimmed) == ("" if is_junk(trimmed) else trimmed)
+
+
+@given(st.lists(st.tuples(st.integers(0, (1 << 48) - 1), st.binary(min_size=16, max_size=16)), max_size=5))
+def test_ids_that_are_made_together_are_those_that_are_made_one_by_one(of: list[tuple[int, bytes]]) -> None:
+    assert ids_at([at for at, _ in of], [digest for _, digest in of]).to_pylist() == [derive(*one) for one in of]
 
 
 # --- beside pollers --------------------------------------------------------------------------------------------------
