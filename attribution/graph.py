@@ -62,13 +62,13 @@ class KeyGraph:
         self._members.append(_pairs(numbers, numbers))  # in order: the others' labels are lower
 
     def link(self, keys: Array, others: Array, times: Array) -> tuple[Array, Array]:
-        """Add links, each known or new. Returns the keys whose component is another now, or was first seen earlier; and the labels
-        that these had before.
+        """Add links, each known or new. Returns the keys whose component is another now or was first seen earlier, and those that
+        became hubs; and the labels that all these had before.
         """
         if not len(self._links):
             before = self.label.copy()
             self._link_first(keys, others, times)
-            changed = np.flatnonzero(_changed(before, self.label)).astype(np.int32)
+            changed = np.flatnonzero(_changed(before, self.label) | self.hub).astype(np.int32)
             return changed, before[changed]
         moved = distinct(np.concatenate([self._see(keys, times), self._see(others, times)]))
         pairs = distinct(np.concatenate([_pairs(keys, others), _pairs(others, keys)]))
@@ -79,9 +79,11 @@ class KeyGraph:
             together = self._together(moved)
             return together, self.label[together]
         self._links = np.insert(self._links, places[~known], fresh)
+        were_hubs = self.hub.copy()
         affected, before = self._recompute(distinct(_keys(fresh)))
         others_earlier = np.setdiff1d(self._together(moved), affected, assume_unique=True)
         is_other = np.isin(affected, self._together(moved)) | _changed(before, self.label[affected])
+        is_other |= self.hub[affected] & ~were_hubs[affected]  # one whose neighbours all are hubs was alone before
         return np.concatenate([affected[is_other], others_earlier]), np.concatenate([before[is_other], self.label[others_earlier]])
 
     def neighbours(self, number: int) -> Array:

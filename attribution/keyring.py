@@ -94,7 +94,8 @@ class Keyring:
     def read_news(self) -> tuple[Array, Array, Array]:
         """Take up what was stored since.
 
-        Returns the keys whose component changed, or was first seen earlier; the labels these had before; and the keys with a new link.
+        Returns the keys whose component changed or was first seen earlier, or that became hubs; the labels these had before; and the
+        keys with a new link.
         """
         since, first = max(0, self._position - REREAD_MS), len(self.table)
         links = list(self._read_links(since))

@@ -474,11 +474,11 @@ def _moved(ring: Keyring, other: Keyring) -> Array:
 
 
 def _signatures(ring: Keyring) -> tuple[Array, Array]:
-    """Each key's hash, and the sum of those of its component, by which equal components are known."""
+    """Each key's hash, and the sum of those of its component, by which equal components are known; a hub's is one more."""
     hashes = ring.table.hashes()
     sums = np.zeros(len(hashes), np.uint64)
     np.add.at(sums, ring.graph.label, hashes)
-    return hashes, sums[ring.graph.label]
+    return hashes, sums[ring.graph.label] + ring.graph.hub
 
 
 def _secret() -> Secret:

@@ -215,6 +215,20 @@ def test_links_by_and_by_give_what_all_at_once_give(
     ]
 
 
+def test_a_key_that_becomes_a_hub_is_told_of_though_it_was_alone_before() -> None:
+    """Its one neighbour was a hub already, so its component stays what it was: itself."""
+    graph = KeyGraph()
+    graph.grow(np.array([1, 1, 9, 9], np.int32))
+    graph.link(np.array([0, 0, 0], np.int32), np.array([1, 2, 3], np.int32), np.zeros(3, np.int64))
+    assert graph.hub.tolist() == [True, False, False, False]
+
+    graph.grow(np.array([9], np.int32))
+    changed, before = graph.link(np.array([1], np.int32), np.array([4], np.int32), np.zeros(1, np.int64))
+
+    assert graph.hub.tolist() == [True, True, False, False, False]
+    assert (changed.tolist(), before.tolist()) == ([1], [1])
+
+
 def test_a_touch_that_is_nobodys_alone_any_more_may_make_a_hub_of_who_had_it() -> None:
     graph = graph_of(4, limit=1, most_touches=9, touches=1)
     link(graph, [(0, 1), (1, 2)])
