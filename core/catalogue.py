@@ -19,13 +19,40 @@ CouponRule = Literal["by_rank", "coupon_wins", "click_wins", "only_without_click
 PaidRule = Literal["ignore", "last_wins", "unless_recent"]
 DirectRule = Literal["ignore", "counts"]
 SelfReferralRule = Literal["flag", "refuse"]
-Per = Literal["order", "line", "unit"]
+Per = Literal["order", "line", "unit", "lead", "click", "thousand"]
+Subject = Literal["order", "lead", "click", "impression"]
+"""What a rule pays for. Clicks and impressions count where they are people's and unique: see docs/money.md."""
+Entity = Literal["affiliate", "customer", "order", "item", "touch", "lead"]
+Operator = Literal[
+    "equals_to",
+    "not_equals",
+    "starts_with",
+    "ends_with",
+    "contains",
+    "not_contains",
+    "in",
+    "not_in",
+    "under",
+    "greater_than",
+    "greater_than_or_equal",
+    "less_than",
+    "less_than_or_equal",
+]
+"""``under``: the category itself, or one below it in the tree; levels of a path are parted by `` > ``."""
+Measure = Literal["orders", "revenue", "commission"]
+"""What a tier or a bonus counts of an affiliate: credited orders, credited net, or commission before tiers and limits."""
+Period = Literal["day", "week", "month", "quarter", "year", "lifetime"]
+"""In the tenant's time zone; weeks begin on Monday."""
+Extra = Literal["tax", "shipping"]
+PricedAt = Literal["order", "touch"]
+FxRounding = Literal["down", "half_even", "up"]
 
 
 class Tenant(msgspec.Struct, frozen=True):
     """A merchant. ``click_parameter`` is the query parameter that carries the click id to the shop.
 
-    A customer who has not ordered for more than ``lapsed_after_days`` is lapsed, not returning.
+    A customer who has not ordered for more than ``lapsed_after_days`` is lapsed, not returning. A manual adjustment of more than
+    ``adjustment_limit_minor`` (of any currency, whatever its sign) needs a second person.
     """
 
     tenant_id: str
@@ -34,6 +61,7 @@ class Tenant(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
     click_parameter: str = "fsclick"
     lapsed_after_days: int = 365
+    adjustment_limit_minor: int = 0
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -87,6 +115,7 @@ class Membership(msgspec.Struct, frozen=True):
     """An affiliate in a programme. Earns from touches in ``[approved_at, suspended_at)``; None is "not yet".
 
     ``software``: it works inside the shopper's browser (an extension, a toolbar) and has to stand down for others' clicks.
+    ``group`` is what rate cards may ask for ("gold", "cashback"); ``recruited_by`` another member of the programme, empty for none.
     """
 
     tenant_id: str
@@ -97,6 +126,8 @@ class Membership(msgspec.Struct, frozen=True):
     approved_at: Instant | None = None
     suspended_at: Instant | None = None
     software: bool = False
+    group: str = ""
+    recruited_by: str = ""
 
     def active_at(self, at: Instant) -> bool:
         """True where a touch at ``at`` may earn."""
@@ -126,7 +157,7 @@ class Link(msgspec.Struct, frozen=True):
 class Coupon(msgspec.Struct, frozen=True):
     """A code that credits its owner for orders placed in ``[valid_from, valid_to)``; None is open. Codes are upper case.
 
-    An ``exclusive`` code may be advertised by its owner alone.
+    An ``exclusive`` code may be advertised by its owner alone. ``coupon_class`` is what rate cards may ask for.
     """
 
     tenant_id: str
@@ -136,6 +167,7 @@ class Coupon(msgspec.Struct, frozen=True):
     valid_from: Instant | None = None
     valid_to: Instant | None = None
     exclusive: bool = False
+    coupon_class: str = ""
 
     def valid_at(self, at: Instant) -> bool:
         return (self.valid_from is None or self.valid_from <= at) and (self.valid_to is None or at < self.valid_to)
@@ -239,10 +271,48 @@ class Coalition(msgspec.Struct, frozen=True):
     marketplace_id: str = ""
 
 
-class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one kind of line pays: ``percent_bps`` of its net, or ``fixed_minor`` per order, line or unit.
+class Clause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition as data: one test of an attribute, or ``all`` or ``any`` of several clauses; exactly one of the three forms.
 
-    An empty condition matches everything; several conditions must all hold. The smallest ``priority`` is tried first.
+    ``values`` are texts: names as they are, whole and decimal numbers in digits, amounts as decimals in the tenant's currency.
+    Which attributes there are, and which operators fit them, is in :mod:`core.conditions`.
+    """
+
+    entity: Entity | Literal[""] = ""
+    attribute: str = ""
+    operator: Operator | Literal[""] = ""
+    values: tuple[str, ...] = ()
+    all: tuple["Clause", ...] = ()
+    any: tuple["Clause", ...] = ()
+
+
+class Tier(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rule pays from ``at_least`` on (a count, or minor units of the tenant's currency), in place of its own rates."""
+
+    at_least: int
+    percent_bps: int | None = None
+    fixed_minor: int | None = None
+
+
+class Tiers(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Better rates for an affiliate that brings more, measured over its orders of the programme within one ``period``.
+
+    ``retroactive``: the step reached by the period's end pays for all of the period. Else an order is paid by what was reached before it,
+    by ``(ordered_at, order_id)``. ``steps`` ascend by ``at_least``; below the first the rule's own rates stand.
+    """
+
+    measure: Measure
+    period: Period
+    steps: tuple[Tier, ...]
+    retroactive: bool = False
+
+
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one kind of ``subject`` pays: ``percent_bps`` of a line's net, ``fixed_minor`` for each ``per``, or both together.
+
+    An empty condition matches everything; several conditions must all hold, ``when`` among them. ``categories`` match their trees.
+    The smallest ``priority`` is tried first. ``most_minor`` is the most that the rule pays for one order, all its lines together,
+    before it is shared. Amounts are in the tenant's currency.
     """
 
     rule_id: str
@@ -254,12 +324,45 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     skus: tuple[str, ...] = ()
     customer_status: CustomerStatus = ""
     segments: tuple[str, ...] = ()
+    subject: Subject = "order"
+    when: Clause | None = None
+    most_minor: int | None = None
+    tiers: Tiers | None = None
+
+
+class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The most that is paid within one ``period``: to each affiliate, or (``shared``: a budget) to all of the programme together.
+
+    ``rules`` empty: whatever the rule. What comes first by ``(ordered_at, order_id, line)`` is paid first; the rest is logged as capped.
+    """
+
+    limit_id: str
+    amount_minor: int
+    period: Period
+    shared: bool = False
+    rules: tuple[str, ...] = ()
+
+
+class Bonus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A fixed amount for an affiliate whose ``measure`` reaches ``at_least`` within a ``period``; once for each period."""
+
+    bonus_id: str
+    measure: Measure
+    period: Period
+    at_least: int
+    pays_minor: int
 
 
 class RateCard(msgspec.Struct, frozen=True):
     """What a programme pays, from ``effective_from`` (inclusive, order time) until the next version begins.
 
-    ``fixed_minor`` of its rules is in the tenant's currency. Commissions are held ``hold_days`` from the order's time.
+    ``priced_at``: ``touch`` means that a share is paid by the version that was in force when its touch happened; the version in
+    force at the order's time says which of the two counts. ``pays_on`` adds tax or shipping, laid over the lines by net, to what
+    percentages are taken of. Orders below ``minimum_order_minor`` earn nothing. ``recruiter_bps`` pays whoever recruited an affiliate
+    (the first), that one's recruiter (the second) and so on, of the affiliate's commission or of the credited net
+    (``recruiter_of``). ``settle_in`` is the currency in which commissions are booked; empty: the order's own. Conversion rounds by
+    ``fx_rounding``.
+    Amounts of rules, limits and bonuses are in the tenant's currency. Commissions are held ``hold_days`` from the order's time.
     """
 
     tenant_id: str
@@ -268,6 +371,15 @@ class RateCard(msgspec.Struct, frozen=True):
     effective_from: Instant
     hold_days: int
     rules: tuple[Rule, ...]
+    priced_at: PricedAt = "order"
+    pays_on: tuple[Extra, ...] = ()
+    minimum_order_minor: int = 0
+    limits: tuple[Limit, ...] = ()
+    bonuses: tuple[Bonus, ...] = ()
+    recruiter_bps: tuple[int, ...] = ()
+    recruiter_of: Literal["commission", "revenue"] = "commission"
+    settle_in: str = ""
+    fx_rounding: FxRounding = "down"
 
 
 class User(msgspec.Struct, frozen=True):

@@ -1,198 +1,21 @@
 """The catalogue as a file that people edit: TOML, one ``[[table]]`` a record, every error with its line and all at once.
 
 docs/catalogue.md shows the format. Reading and writing are inverse: a written catalogue reads back equal, and writing
-what was read gives the same bytes. Percents are text such as ``"7.5 %"``, fixed amounts decimal text such as ``"5.00"``
+what was read gives the same bytes. Percents are text such as ``"7.5 %"``, amounts decimal text such as ``"5.00"``
 in the tenant's currency, times RFC 3339 with a zone.
 """
 
-import difflib
-import re
-from collections.abc import Callable
-from datetime import datetime
-from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import msgspec
 
-from core.catalogue import (
-    RECORD_KEYS,
-    Affiliate,
-    ApiKey,
-    Catalogue,
-    Coalition,
-    CoalitionMember,
-    Condition,
-    Coupon,
-    Link,
-    Membership,
-    Policy,
-    Programme,
-    RateCard,
-    Rule,
-    Segment,
-    Store,
-    Tenant,
-    TouchWindow,
-    User,
-)
+from core.catalogue import RECORD_KEYS, ApiKey, Catalogue, Coupon, Tenant
 from core.catalogue_rules import flaws_of
-from core.clock import as_datetime, instant_of
-from core.errors import BadInput
+from core.catalogue_tables import BY_TABLE, KINDS, Key, Kind, Part, required
+from core.catalogue_values import Place, read_values, suggest, write_values
 from core.flaws import Flaw, Known, known_of
-from core.money import CURRENCIES, format_amount, parse_amount
+from core.money import CURRENCIES
 from core.toml_tables import Fault, TomlTable, read_tables, write_table
-
-Form = Literal["text", "number", "flag", "texts", "instant", "percent", "amount"]
-
-_PERCENT = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))? ?%", re.ASCII)
-_LIMIT = 1 << 53
-
-
-class Key(msgspec.Struct, frozen=True):
-    """A key of a table: its name in the file, the record's field, and how its value is written."""
-
-    name: str
-    field: str
-    form: Form = "text"
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A table of the file. ``part`` names the table of its parts (``[[policy.class]]``), which fill ``part_field``."""
-
-    table: str
-    plural: str
-    record: type
-    keys: tuple[Key, ...]
-    part: str = ""
-    part_field: str = ""
-    part_record: type = type(None)
-    part_keys: tuple[Key, ...] = ()
-
-
-_TENANT = Key("tenant", "tenant_id")
-_PROGRAMME = Key("programme", "programme_id")
-_AFFILIATE = Key("affiliate", "affiliate_id")
-_VERSION = (_TENANT, _PROGRAMME, Key("version", "version", "number"), Key("effective_from", "effective_from", "instant"))
-
-
-def _same(*names: str, form: Form = "text") -> tuple[Key, ...]:
-    return tuple(Key(name, name, form) for name in names)
-
-
-_CAPS = (*_same("daily_click_cap", "total_click_cap", form="number"), *_same("fallback_url"))
-
-KINDS: tuple[Kind, ...] = (
-    Kind(
-        "tenant",
-        "tenants",
-        Tenant,
-        (Key("id", "tenant_id"), *_same("name", "currency", "time_zone", "click_parameter"), *_same("lapsed_after_days", form="number")),
-    ),
-    Kind("store", "stores", Store, (_TENANT, Key("id", "store_id"), *_same("name", "channel", "segment", "host"))),
-    Kind(
-        "segment",
-        "segments",
-        Segment,
-        (_TENANT, Key("id", "segment_id"), Key("name", "name")),
-        part="condition",
-        part_field="conditions",
-        part_record=Condition,
-        part_keys=(Key("field", "field"), Key("values", "values", "texts")),
-    ),
-    Kind(
-        "programme",
-        "programmes",
-        Programme,
-        (
-            *(_TENANT, Key("id", "programme_id"), *_same("name", "landing_url"), *_same("hosts", "stores", "segments", form="texts")),
-            *(*_same("starts_at", "ends_at", form="instant"), *_CAPS),
-        ),
-    ),
-    Kind("affiliate", "affiliates", Affiliate, (Key("id", "affiliate_id"), *_same("name", "email", "website", "account_holder", "iban"))),
-    Kind(
-        "membership",
-        "memberships",
-        Membership,
-        (
-            *(_TENANT, _PROGRAMME, _AFFILIATE, Key("status", "status")),
-            *(*_same("applied_at", "approved_at", "suspended_at", form="instant"), *_same("software", form="flag")),
-        ),
-    ),
-    Kind(
-        "link",
-        "links",
-        Link,
-        (
-            *(Key("code", "code"), _TENANT, _PROGRAMME, _AFFILIATE),
-            *(*_same("destination", "name", "channel"), *_same("disabled", form="flag"), *_CAPS),
-        ),
-    ),
-    Kind(
-        "coupon",
-        "coupons",
-        Coupon,
-        (
-            *(_TENANT, Key("code", "code"), _PROGRAMME, _AFFILIATE),
-            *(*_same("valid_from", "valid_to", form="instant"), *_same("exclusive", form="flag")),
-        ),
-    ),
-    Kind(
-        "policy",
-        "policies",
-        Policy,
-        (
-            *(*_VERSION, *_same("segment", "model"), Key("first", "first_bps", "percent"), Key("last", "last_bps", "percent")),
-            *(*_same("half_life_hours", form="number"), Key("introducer", "introducer_bps", "percent")),
-            *(Key("closer", "closer_bps", "percent"), *_same("coupon_rule"), Key("coupon_share", "coupon_bps", "percent")),
-            *(*_same("guard_exclusive_codes", form="flag"), *_same("paid_rule"), *_same("paid_media", form="texts")),
-            *(*_same("paid_recent", form="number"), *_same("direct_rule", "self_referral")),
-            *_same("min_seconds_to_order", "stand_down_minutes", "lock_days", form="number"),
-        ),
-        part="class",
-        part_field="classes",
-        part_record=TouchWindow,
-        part_keys=(Key("touch", "touch"), Key("window_hours", "window_hours", "number"), Key("tied", "tied", "flag")),
-    ),
-    Kind(
-        "rate_card",
-        "rate_cards",
-        RateCard,
-        (*_VERSION, Key("hold_days", "hold_days", "number")),
-        part="rule",
-        part_field="rules",
-        part_record=Rule,
-        part_keys=(
-            Key("id", "rule_id"),
-            Key("priority", "priority", "number"),
-            Key("percent", "percent_bps", "percent"),
-            Key("fixed", "fixed_minor", "amount"),
-            Key("per", "per"),
-            *_same("categories", "skus", form="texts"),
-            Key("customer_status", "customer_status"),
-            Key("segments", "segments", "texts"),
-        ),
-    ),
-    Kind(
-        "user",
-        "users",
-        User,
-        (*_same("email", "name", "role", "password_hash"), _TENANT, _AFFILIATE, *_same("disabled", form="flag")),
-    ),
-    Kind("api_key", "api_keys", ApiKey, (Key("id", "key_id"), _TENANT, Key("name", "name"), Key("hash", "key_hash"))),
-    Kind(
-        "coalition",
-        "coalitions",
-        Coalition,
-        (Key("id", "coalition_id"), Key("name", "name"), Key("classes", "classes", "texts"), Key("marketplace", "marketplace_id")),
-        part="member",
-        part_field="members",
-        part_record=CoalitionMember,
-        part_keys=(_TENANT, *_same("joined_at", "left_at", form="instant")),
-    ),
-)
-"""The file's tables, in the order in which they are written: what is named comes before what names it."""
-
-_BY_TABLE = {kind.table: kind for kind in KINDS}
 
 
 class Row(msgspec.Struct):
@@ -239,24 +62,6 @@ def write_catalogue(catalogue: Catalogue) -> str:
     )
 
 
-def format_percent(bps: int) -> str:
-    """``750`` basis points as ``7.5 %``."""
-    decimals = f"{bps % 100:02d}".rstrip("0")
-    return f"{bps // 100}{'.' + decimals if decimals else ''} %"
-
-
-def parse_percent(text: str) -> int:
-    """Read ``"7.5 %"`` as 750 basis points. Never rounds.
-
-    Raises:
-        BadInput: not a percentage, or more than two decimals.
-    """
-    match = _PERCENT.fullmatch(text)
-    if match is None:
-        raise BadInput("malformed", f"percent {text!r:.40} is not a percentage with at most two decimals, such as '7.5 %'", "percent")
-    return int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
-
-
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -264,8 +69,8 @@ def _rows(tables: list[TomlTable], faults: list[Fault]) -> list[Row]:
     """Group parts under the table they follow."""
     rows: list[Row] = []
     for table in tables:
-        kind = _BY_TABLE.get(table.name)
-        if kind is None or (table.part and table.part != kind.part):
+        kind = BY_TABLE.get(table.name)
+        if kind is None or (table.part and kind.part(table.part) is None):
             faults.append(Fault(table.line, _unknown_table(table)))
         elif not table.part:
             rows.append(Row(kind, table))
@@ -277,118 +82,50 @@ def _rows(tables: list[TomlTable], faults: list[Fault]) -> list[Row]:
 
 
 def _unknown_table(table: TomlTable) -> str:
-    names = [kind.table for kind in KINDS] + [f"{kind.table}.{kind.part}" for kind in KINDS if kind.part]
+    names = [kind.table for kind in KINDS] + [f"{kind.table}.{part.table}" for kind in KINDS for part in kind.parts]
     name = f"{table.name}.{table.part}" if table.part else table.name
-    return f"[[{name}]] is no table of a catalogue{_suggest(name, names)}"
-
-
-def _suggest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
+    return f"[[{name}]] is no table of a catalogue{suggest(name, names)}"
 
 
 def _read_record(row: Row, currencies: dict[str, str], faults: list[Fault]) -> Any:
     before = len(faults)
-    currency = currencies.get(str(row.table.values.get("tenant", "")), "")
-    values = _read_values(row.table, row.kind.keys, row.kind.record, currency, faults)
-    if row.parts:
-        parts = [_read_part(row.kind, part, currency, faults) for part in row.parts]
-        values[row.kind.part_field] = tuple(parts)
-    elif row.kind.part and row.kind.part_field in _required(row.kind.record):
-        values[row.kind.part_field] = ()
+    place = Place(_currency_of(row, currencies))
+    values = _read_table(row.table, row.kind, place, faults)
+    for part in row.kind.parts:
+        records = tuple(_read_part(part, table, place, faults) for table in _tables_of(row, part))
+        if records or part.field in required(row.kind.record):
+            values[part.field] = records
     return row.kind.record(**values) if len(faults) == before else None
 
 
-def _read_part(kind: Kind, part: TomlTable, currency: str, faults: list[Fault]) -> Any:
+def _currency_of(row: Row, currencies: dict[str, str]) -> str:
+    """A tenant's amounts are in the currency that its own table gives."""
+    named = row.table.values.get("currency") if row.kind.record is Tenant else currencies.get(str(row.table.values.get("tenant", "")))
+    return named if isinstance(named, str) and named in CURRENCIES else ""
+
+
+def _read_part(part: Part, table: TomlTable, place: Place, faults: list[Fault]) -> Any:
     before = len(faults)
-    values = _read_values(part, kind.part_keys, kind.part_record, currency, faults)
-    return kind.part_record(**values) if len(faults) == before else None
+    values = _read_table(table, part, place, faults)
+    return part.record(**values) if len(faults) == before else None
 
 
-def _read_values(table: TomlTable, keys: tuple[Key, ...], record: type, currency: str, faults: list[Fault]) -> dict[str, Any]:
-    by_name = {key.name: key for key in keys}
-    values: dict[str, Any] = {}
-    for name, value in table.values.items():
-        key = by_name.get(name)
-        if key is None:
-            faults.append(Fault(table.lines[name], f"{name} is no key of {_title(table)}{_suggest(name, list(by_name))}"))
-            continue
-        try:
-            values[key.field] = _READ[key.form](value, currency)
-        except BadInput as error:
-            faults.append(Fault(table.lines[name], f"{name}: {error}"))
-    missing = [key.name for key in keys if key.field in _required(record) and key.name not in table.values]
-    if missing:
-        faults.append(Fault(table.line, f"{_title(table)} lacks {', '.join(missing)}"))
+def _read_table(table: TomlTable, kind: Kind | Part, place: Place, faults: list[Fault]) -> dict[str, Any]:
+    title = f"[[{table.name}.{table.part}]]" if table.part else f"[[{table.name}]]"
+    values, slips = read_values(table.values, kind.keys, kind.record, title, place)
+    faults += [Fault(_line(table, slip.path), slip.message) for slip in slips]
     return values
 
 
-def _title(table: TomlTable) -> str:
-    return f"[[{table.name}.{table.part}]]" if table.part else f"[[{table.name}]]"
+def _tables_of(row: Row, part: Part) -> list[TomlTable]:
+    return [table for table in row.parts if table.part == part.table]
 
 
-@cache
-def _required(record: type) -> frozenset[str]:
-    return frozenset(field.name for field in msgspec.structs.fields(record) if field.required)
-
-
-def _wrong(value: Any, wanted: str) -> BadInput:
-    return BadInput("malformed", f"{value!r:.60} is not {wanted}")
-
-
-def _read_text(value: Any, _currency: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(value, "text in quotes")
-    return value
-
-
-def _read_number(value: Any, _currency: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LIMIT:
-        raise _wrong(value, "a whole number")
-    return value
-
-
-def _read_flag(value: Any, _currency: str) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(value, "true or false")
-    return value
-
-
-def _read_texts(value: Any, _currency: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong(value, 'a list of texts such as ["a", "b"]')
-    return tuple(value)
-
-
-def _read_instant(value: Any, _currency: str) -> int:
-    """Digits beyond milliseconds are cut."""
-    if not isinstance(value, datetime):
-        raise _wrong(value, "a time such as 2026-11-21T20:15:00Z, without quotes")
-    return instant_of(value, value.isoformat())
-
-
-def _read_percent(value: Any, _currency: str) -> int:
-    if not isinstance(value, str):
-        raise _wrong(value, "a percentage in quotes such as '7.5 %'")
-    return parse_percent(value)
-
-
-def _read_amount(value: Any, currency: str) -> int:
-    if not isinstance(value, str):
-        raise _wrong(value, "an amount in quotes such as '5.00'")
-    # Without a tenant there is no currency to count decimals in; the unknown tenant is the fault that is told.
-    return parse_amount(value, currency, "fixed") if currency else 0
-
-
-_READ: dict[Form, Callable[[Any, str], Any]] = {
-    "text": _read_text,
-    "number": _read_number,
-    "flag": _read_flag,
-    "texts": _read_texts,
-    "instant": _read_instant,
-    "percent": _read_percent,
-    "amount": _read_amount,
-}
+def _line(table: TomlTable, path: tuple[str | int, ...]) -> int:
+    """The line of what a path leads to, or of the nearest table or key around it that has one."""
+    names = [str(step) for step in path]
+    lines = (table.lines.get(".".join(names[:length])) for length in range(len(names), 0, -1))
+    return next((line for line in lines if line is not None), table.line)
 
 
 # --- checking --------------------------------------------------------------------------------------------------------
@@ -462,18 +199,26 @@ def _shared_hash(key: ApiKey, line: int, hashes: dict[str, int]) -> list[Flaw]:
 
 
 def _fault(row: Row, flaw: Flaw) -> Fault:
-    by_field = {key.field: key.name for key in row.kind.keys} | {row.kind.part_field: row.kind.part}
-    name = by_field[flaw.field]
-    if flaw.field == row.kind.part_field:
-        return Fault(_part_line(row, flaw), f"{row.kind.table}.{name}: {flaw.message}")
-    return Fault(row.table.lines.get(name, row.table.line), f"{name}: {flaw.message}")
+    part = next((part for part in row.kind.parts if part.field == flaw.field), None)
+    if part is None:
+        name = _name_of(flaw.field, row.kind.keys)
+        return Fault(row.table.lines.get(name, row.table.line), f"{name}: {flaw.message}")
+    return Fault(_part_line(row, part, flaw), f"{row.kind.table}.{part.table}: {flaw.message}")
 
 
-def _part_line(row: Row, flaw: Flaw) -> int:
-    """The last part that the message names, or the table itself where it names none."""
-    identifier = row.kind.part_keys[0].name
-    lines = [part.line for part in row.parts if re.search(rf"(?<![\w-]){re.escape(str(part.values[identifier]))}(?![\w-])", flaw.message)]
-    return max(lines, default=row.table.line)
+def _part_line(row: Row, part: Part, flaw: Flaw) -> int:
+    """The line of what the flaw's path leads to: a part, a key of it, or a table within its value."""
+    if not flaw.path:
+        return row.table.line
+    index, *within = flaw.path
+    assert isinstance(index, int), f"the path of a flaw of {flaw.field} begins with the number of the part"
+    field = [_name_of(str(step), part.keys) for step in within[:1]]
+    return _line(_tables_of(row, part)[index], (*field, *within[1:]))
+
+
+def _name_of(field: str, keys: tuple[Key, ...]) -> str:
+    """The key of the file that fills a record's field."""
+    return next(key.name for key in keys if key.field == field)
 
 
 def _catalogue(rows: list[Row]) -> Catalogue:
@@ -488,34 +233,9 @@ def _catalogue(rows: list[Row]) -> Catalogue:
 
 
 def _write_record(kind: Kind, record: Any, currency: str) -> str:
-    blocks = [write_table(kind.table, _write_values(kind.keys, record, currency))]
-    for part in getattr(record, kind.part_field) if kind.part else ():
-        blocks.append(write_table(f"{kind.table}.{kind.part}", _write_values(kind.part_keys, part, currency)))
+    place = Place(currency)
+    blocks = [write_table(kind.table, write_values(kind.keys, record, place))]
+    for part in kind.parts:
+        for one in getattr(record, part.field):
+            blocks.append(write_table(f"{kind.table}.{part.table}", write_values(part.keys, one, place)))
     return "\n".join(blocks)
-
-
-def _write_values(keys: tuple[Key, ...], record: Any, currency: str) -> dict[str, Any]:
-    kind: type = type(record)
-    defaults = _defaults(kind)
-    values = {key: getattr(record, key.field) for key in keys}
-    return {
-        key.name: _write_value(key.form, value, currency)
-        for key, value in values.items()
-        if value != defaults.get(key.field, msgspec.NODEFAULT)
-    }
-
-
-@cache
-def _defaults(record: type) -> dict[str, Any]:
-    return {field.name: field.default for field in msgspec.structs.fields(record) if not field.required}
-
-
-def _write_value(form: Form, value: Any, currency: str) -> Any:
-    if form == "instant":
-        return as_datetime(value)
-    if form == "percent":
-        return format_percent(value)
-    return format_amount(value, currency) if form == "amount" else value
-
-
-assert set(_READ) == set(get_args(Form)), "every form can be read"

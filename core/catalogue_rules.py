@@ -5,6 +5,7 @@ A flaw is data about one record, not an exception, so that a file of a thousand 
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -45,9 +46,11 @@ from core.flaws import (
     repeated,
     slug,
     title,
+    word,
 )
-from core.money import CURRENCIES
-from core.policy_rules import policy_flaws, rate_card_flaws
+from core.money import CURRENCIES, LIMIT_MINOR
+from core.policy_rules import policy_flaws
+from core.rate_rules import rate_card_flaws
 from core.scope import ROLES
 
 CLICKS_LIMIT = 1_000_000_000
@@ -108,6 +111,8 @@ def _tenant(tenant: Tenant, _known: Known) -> Iterator[Flaw]:
     if not _PARAMETER.fullmatch(tenant.click_parameter):
         yield Flaw("click_parameter", f"{tenant.click_parameter!r} is not a query parameter of up to 32 letters and digits")
     yield from between("lapsed_after_days", tenant.lapsed_after_days, 1, DAYS_LIMIT)
+    if not 0 <= tenant.adjustment_limit_minor <= LIMIT_MINOR:
+        yield Flaw("adjustment_limit_minor", "is negative or beyond the largest amount taken")
 
 
 def _store(store: Store, known: Known) -> Iterator[Flaw]:
@@ -127,8 +132,9 @@ def _segment(segment: Segment, known: Known) -> Iterator[Flaw]:
     yield from repeated("conditions", tuple(condition.field for condition in segment.conditions))
     if not 1 <= len(segment.conditions) <= WORDS_LIMIT:
         yield Flaw("conditions", f"has {len(segment.conditions)} conditions; a segment has 1 to {WORDS_LIMIT}")
-    for condition in segment.conditions:
-        yield from (Flaw("conditions", f"{condition.field}: {message}") for message in _condition(condition, segment.tenant_id, known))
+    for index, condition in enumerate(segment.conditions):
+        for message in _condition(condition, segment.tenant_id, known):
+            yield Flaw("conditions", f"{condition.field}: {message}", (index,))
 
 
 def _condition(condition: Condition, tenant_id: str, known: Known) -> Iterator[str]:
@@ -209,6 +215,23 @@ def _membership(membership: Membership, known: Known) -> Iterator[Flaw]:
         yield Flaw("status", "is approved, so approved_at must be given and suspended_at left out")
     if membership.status == "suspended" and suspended is None:
         yield Flaw("status", "is suspended, so suspended_at must be given")
+    yield from word("group", membership.group)
+    yield from _recruiter(membership, known)
+
+
+def _recruiter(membership: Membership, known: Known) -> Iterator[Flaw]:
+    """Who recruited somebody is a member of the same programme, and never was recruited, by whatever chain, by that one."""
+    place = (membership.tenant_id, membership.programme_id)
+    above, chain = membership.recruited_by, {membership.affiliate_id: None}  # a dict: long chains are looked up, not searched
+    if above and (*place, above) not in known.memberships:
+        yield Flaw("recruited_by", f"{above!r} is not a member of programme {' '.join(place)}")
+    while above and above not in chain:
+        chain[above] = None
+        recruiter = known.memberships.get((*place, above))
+        above = recruiter.recruited_by if recruiter else ""
+    if above == membership.affiliate_id:
+        circle = ", ".join(f"{one} by {by}" for one, by in pairwise([*chain, above]))
+        yield Flaw("recruited_by", f"goes round in a circle: {circle}")
 
 
 def _link(link: Link, known: Known) -> Iterator[Flaw]:
@@ -227,6 +250,7 @@ def _coupon(coupon: Coupon, known: Known) -> Iterator[Flaw]:
     yield from of_member(coupon, known)
     if coupon.valid_from is not None and coupon.valid_to is not None and coupon.valid_to <= coupon.valid_from:
         yield Flaw("valid_to", "is not after valid_from, so the coupon would never be valid")
+    yield from word("coupon_class", coupon.coupon_class)
 
 
 def _user(user: User, known: Known) -> Iterator[Flaw]:
@@ -263,11 +287,11 @@ def _coalition(coalition: Coalition, known: Known) -> Iterator[Flaw]:
     yield from repeated("members", members)
     if not 2 <= len(members) <= WORDS_LIMIT:
         yield Flaw("members", f"has {len(members)} members; a coalition has 2 to {WORDS_LIMIT}")
-    for member in coalition.members:
+    for index, member in enumerate(coalition.members):
         if member.tenant_id not in known.tenants:
-            yield Flaw("members", f"{member.tenant_id!r} is not a tenant")
+            yield Flaw("members", f"{member.tenant_id!r} is not a tenant", (index, "tenant_id"))
         if member.left_at is not None and member.left_at <= member.joined_at:
-            yield Flaw("members", f"left_at of {member.tenant_id} is not after its joined_at")
+            yield Flaw("members", f"left_at of {member.tenant_id} is not after its joined_at", (index, "left_at"))
     yield from repeated("classes", coalition.classes)
     if not coalition.classes:
         yield Flaw("classes", "is empty, so no touch would count; name at least one class")

@@ -87,7 +87,11 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One order line. ``net_minor`` is what it earns on: after discounts, without tax and shipping, for all units."""
+    """One order line. ``net_minor`` is what it earns on: after discounts, without tax and shipping, for all units.
+
+    ``discount_minor`` is what was taken off the list price before that. ``kind`` is ``gift_card``, or empty for a product.
+    ``attributes`` are what the sender knows of the item, by name.
+    """
 
     line_id: str
     net_minor: int
@@ -95,6 +99,10 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
     category: str = ""
     quantity: int = 1
+    brand: str = ""
+    kind: str = ""
+    discount_minor: int = 0
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 class Order(msgspec.Struct, frozen=True, tag_field="event", tag="order", omit_defaults=True):

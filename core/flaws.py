@@ -24,10 +24,15 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 class Flaw(msgspec.Struct, frozen=True):
-    """What is wrong with one field of a record, as the end of a sentence that begins with the field's value."""
+    """What is wrong with one field of a record, as the end of a sentence that begins with the field's value.
+
+    ``path`` leads into a field of several parts, counted from 0: ``(2,)`` is the third rule of ``rules``, ``(2, "when", "all", 1)``
+    the second clause of its condition. Empty: the field as a whole.
+    """
 
     field: str
     message: str
+    path: tuple[str | int, ...] = ()
 
 
 class Known(msgspec.Struct):
@@ -70,6 +75,13 @@ def line(field: str, value: str, limit: int) -> Iterator[Flaw]:
         yield Flaw(field, f"{value!r} holds a line break or a control character")
 
 
+def word(field: str, value: str) -> Iterator[Flaw]:
+    """A name that conditions ask for; empty for none."""
+    yield from line(field, value, 64)
+    if value != value.strip():
+        yield Flaw(field, f"{value!r} begins or ends with a space")
+
+
 def email(field: str, value: str) -> Iterator[Flaw]:
     if not _EMAIL.fullmatch(value) or len(value) > 255 or CONTROL.search(value):
         yield Flaw(field, f"{value!r} is not an e-mail address")
@@ -82,7 +94,8 @@ def one_of(field: str, value: str, choices: tuple[str, ...]) -> Iterator[Flaw]:
 
 def repeated(field: str, values: tuple[str, ...]) -> Iterator[Flaw]:
     for value in sorted({value for value in values if values.count(value) > 1}):
-        yield Flaw(field, f"{value!r} stands twice")
+        last = len(values) - 1 - values[::-1].index(value)
+        yield Flaw(field, f"{value!r} stands twice", (last,))
 
 
 def between(field: str, value: int, lowest: int, highest: int) -> Iterator[Flaw]:

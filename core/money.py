@@ -93,10 +93,9 @@ def allocate(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     >>> allocate(1000, [1, 1, 1])
     [334, 333, 333]
     """
-    assert all(weight >= 0 for weight in weights), "a weight is never negative"
-    exact = [Fraction(weight) for weight in weights]
-    scale = lcm(*(weight.denominator for weight in exact)) if exact else 1
-    whole = [int(weight * scale) for weight in exact]
+    assert min(weights, default=0) >= 0, "a weight is never negative"
+    scale = lcm(*(weight.denominator for weight in weights))
+    whole = [weight.numerator * (scale // weight.denominator) for weight in weights]
     base = sum(whole)
     if base == 0:
         assert total == 0, "money cannot be split over weights that are all zero"
@@ -104,7 +103,7 @@ def allocate(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     quotas = [divmod(abs(total) * weight, base) for weight in whole]
     parts = [floor for floor, _ in quotas]
     leftover = abs(total) - sum(parts)
-    by_remainder = sorted(range(len(parts)), key=lambda i: (-quotas[i][1], i))
-    for i in by_remainder[:leftover]:
-        parts[i] += 1
+    if leftover:
+        for i in sorted(range(len(parts)), key=lambda i: (-quotas[i][1], i))[:leftover]:
+            parts[i] += 1
     return [-part for part in parts] if total < 0 else parts

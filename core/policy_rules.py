@@ -1,16 +1,14 @@
-"""What a sound policy and a sound rate card hold: windows, shares, rules that fit one another, segments that exist."""
+"""What a sound policy holds: windows, shares, rules that fit one another, a segment that exists."""
 
 from collections.abc import Iterator
 from typing import get_args
 
-from core.catalogue import CouponRule, DirectRule, Model, PaidRule, Per, Policy, RateCard, Rule, SelfReferralRule
+from core.catalogue import CouponRule, DirectRule, Model, PaidRule, Policy, SelfReferralRule
 from core.credit import TouchClass
-from core.events import CustomerStatus
 from core.flaws import (
     CONTROL,
     DAYS_LIMIT,
     HOURS_LIMIT,
-    STATUSES,
     WORDS_LIMIT,
     Flaw,
     Known,
@@ -20,8 +18,6 @@ from core.flaws import (
     one_of,
     repeated,
 )
-from core.ids import is_slug
-from core.money import LIMIT_MINOR
 
 SECONDS_LIMIT = 24 * 60 * 60
 MINUTES_LIMIT = 30 * 24 * 60
@@ -63,12 +59,15 @@ def _classes(policy: Policy) -> Iterator[Flaw]:
     if not policy.classes:
         yield Flaw("classes", "is empty, so nobody would ever earn; name at least one class")
     elif policy.classes[0].tied:
-        yield Flaw("classes", f"{policy.classes[0].touch} is tied, but it is the first: there is no class before it to be tied to")
-    for window in policy.classes:
-        yield from one_of("classes", window.touch, get_args(TouchClass))
+        message = f"{policy.classes[0].touch} is tied, but it is the first: there is no class before it to be tied to"
+        yield Flaw("classes", message, (0, "tied"))
+    for index, window in enumerate(policy.classes):
+        if window.touch not in get_args(TouchClass):
+            yield Flaw("classes", f"{window.touch!r} is not one of {', '.join(get_args(TouchClass))}", (index, "touch"))
         lowest = 0 if window.touch in AT_ORDER else 1
         if not lowest <= window.window_hours <= HOURS_LIMIT:
-            yield Flaw("classes", f"window_hours {window.window_hours} of {window.touch} is not between {lowest} and {HOURS_LIMIT}")
+            message = f"window_hours {window.window_hours} of {window.touch} is not between {lowest} and {HOURS_LIMIT}"
+            yield Flaw("classes", message, (index, "window_hours"))
 
 
 def _shares(policy: Policy) -> Iterator[Flaw]:
@@ -95,31 +94,3 @@ def _media(media: tuple[str, ...]) -> Iterator[Flaw]:
     for medium in media:
         if not medium.strip() or len(medium) > 64 or medium != medium.lower() or CONTROL.search(medium):
             yield Flaw("paid_media", f"{medium!r:.80} is not a medium such as cpc, in up to 64 small letters")
-
-
-def rate_card_flaws(card: RateCard, known: Known) -> Iterator[Flaw]:
-    yield from numbered(card, known)
-    yield from repeated("rules", tuple(rule.rule_id for rule in card.rules))
-    for rule in card.rules:
-        yield from (Flaw("rules", f"rule {rule.rule_id}: {message}") for message in _rule(rule))
-        for flaw in of_segments("rules", rule.segments, card.tenant_id, known):
-            yield Flaw("rules", f"rule {rule.rule_id}: {flaw.message}")
-    if not 0 <= card.hold_days <= DAYS_LIMIT:
-        yield Flaw("hold_days", f"{card.hold_days} is not between 0 and {DAYS_LIMIT}")
-
-
-def _rule(rule: Rule) -> Iterator[str]:
-    if not is_slug(rule.rule_id):
-        yield "its id is not 1 to 63 small letters, digits and dashes"
-    if (rule.percent_bps is None) == (rule.fixed_minor is None):
-        yield "give either percent or fixed" + ("" if rule.percent_bps is None else ", not both")
-    if rule.percent_bps is not None and not 0 <= rule.percent_bps <= 10_000:
-        yield "percent is not between 0 % and 100 %"
-    if rule.fixed_minor is not None and not 0 <= rule.fixed_minor <= LIMIT_MINOR:
-        yield "fixed is negative or beyond the largest amount taken"
-    if not 0 <= rule.priority <= 1_000_000:
-        yield f"priority {rule.priority} is not between 0 and 1000000"
-    if rule.per not in get_args(Per):
-        yield f"per {rule.per!r} is not one of {', '.join(get_args(Per))}"
-    if rule.customer_status not in get_args(CustomerStatus):
-        yield f"customer_status {rule.customer_status!r} is not one of {', '.join(STATUSES)}"

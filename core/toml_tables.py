@@ -33,7 +33,10 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 
 class TomlTable(msgspec.Struct):
-    """``[[name]]`` or ``[[name.part]]`` at ``line``. ``values`` and ``lines`` are by key."""
+    """``[[name]]`` or ``[[name.part]]`` at ``line``. ``values`` and ``lines`` are by key.
+
+    ``lines`` knows the tables within a value too, by their paths: ``when.all.1`` for the second of ``when = { all = [{ … }, { … }] }``.
+    """
 
     name: str
     part: str
@@ -59,7 +62,10 @@ def read_tables(text: str) -> tuple[list[TomlTable], list[Fault]]:
 
 
 def write_table(header: str, values: dict[str, Any]) -> str:
-    """``[[header]]`` and one line a key. Values are text, whole numbers, flags, instants with a zone, or tuples of text."""
+    """``[[header]]`` and one line a key. Values are text, whole numbers, flags, instants with a zone, dicts of them, or tuples.
+
+    A list of tables has a line for each.
+    """
     return "\n".join([f"[[{header}]]", *(f"{key} = {_written(value)}" for key, value in values.items())]) + "\n"
 
 
@@ -89,6 +95,10 @@ def _read_header(statement: str, line: int, faults: list[Fault]) -> TomlTable | 
 def _read_pair(statement: str, line: int, table: TomlTable, faults: list[Fault]) -> None:
     try:
         ((key, value),) = tomllib.loads(statement).items()
+        inner = list(_tables_within(key, value))
+    except RecursionError:
+        faults.append(Fault(line, f"{_first_line(statement)!r} holds too many lists or tables within one another"))
+        return
     except ValueError as error:
         reason = _POSITION.sub("", str(error))
         found = _POSITION.search(str(error))
@@ -98,8 +108,20 @@ def _read_pair(statement: str, line: int, table: TomlTable, faults: list[Fault])
     if key in table.values:
         faults.append(Fault(line, f"{key} stands twice in this table; its first is on line {table.lines[key]}"))
         return
+    begins = [line + statement.count("\n", 0, token.start()) for token in _TOKEN.finditer(statement) if token[0] == "{"]
+    if len(inner) == len(begins):  # keys with dots make tables that have no brace: then only the line of the key is known
+        table.lines |= zip(inner, begins, strict=True)
     table.values[key] = value
     table.lines[key] = line
+
+
+def _tables_within(path: str, value: Any) -> Iterator[str]:
+    """The path of each table in a value, in the order of their braces."""
+    if isinstance(value, dict):
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        yield from _tables_within(f"{path}.{name}", one)
 
 
 def _first_line(statement: str) -> str:
@@ -107,7 +129,7 @@ def _first_line(statement: str) -> str:
     return line if len(line) <= 60 else line[:57] + "..."
 
 
-def _written(value: Any) -> str:
+def _written(value: Any, depth: int = 0) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -116,5 +138,10 @@ def _written(value: Any) -> str:
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z").replace(".000Z", "Z")
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_written(one, depth)}' for key, one in value.items())} }}"
     assert isinstance(value, tuple), f"no TOML for a {type(value).__name__} in a catalogue"
+    if any(isinstance(item, dict) for item in value):
+        rows = "".join(f"{'    ' * (depth + 1)}{_written(item, depth + 1)},\n" for item in value)
+        return f"[\n{rows}{'    ' * depth}]"
     return f"[{', '.join(_written(item) for item in value)}]"

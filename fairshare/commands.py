@@ -28,6 +28,8 @@ identity = typer.Typer(no_args_is_help=True, help="Who belongs together and why;
 app.add_typer(identity, name="identity", rich_help_panel="Ask and check")
 imports = typer.Typer(no_args_is_help=True, help="Another system's history: touches, leads and orders from a CSV file, by a map.")
 app.add_typer(imports, name="import", rich_help_panel="Set up")
+rates = typer.Typer(no_args_is_help=True, help="Exchange rates, for commissions in other currencies than the order's.")
+app.add_typer(rates, name="rates", rich_help_panel="Set up")
 
 RUN, SET_UP, ASK = "Run", "Set up", "Ask and check"
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
@@ -256,6 +258,35 @@ def _import(
         sys.exit(1)
 
 
+@rates.command("import")
+def rates_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="CSV, XML or zip, as the ECB publishes it.")],
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Add the European Central Bank's reference rates of a file; what is there already stays as it is."""
+    from fairshare.rates import as_text, import_file
+
+    with progress("importing rates") as advance:
+        report = import_file(settings_of(data), system_clock, file, advance)
+    show(report, as_text(report, file.name), as_json)
+    if report.faults:
+        sys.exit(1)
+
+
+@rates.command("list")
+def rates_list(
+    data: Data = None,
+    days: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="In the JSON: the values of so many of the newest days.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """What is there of each currency, and its last value."""
+    from fairshare.rates import listed
+
+    found, text = listed(settings_of(data), days)
+    show(found, text, as_json)
+
+
 # --- ask and check ---------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +340,42 @@ def replay(
 
 
 @app.command(rich_help_panel=ASK)
+def simulate(
+    tenant: Tenant,
+    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="Orders from here on.")],
+    rate_card: Annotated[
+        Path,
+        typer.Option("--rate-card", metavar="FILE.toml", exists=True, dir_okay=False, help="A catalogue file with the rate cards to try."),
+    ],
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Orders before this (default: now).", show_default=False)] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """What other rate cards would have paid for a period: cost, winners, losers, and why orders earn nothing. Nothing is written."""
+    from fairshare.simulate import as_plain, as_text, simulate_period
+
+    with progress("simulating") as advance:
+        found = simulate_period(settings_of(data), system_clock, tenant, from_, to, rate_card, advance)
+    show(as_plain(found), as_text(found), as_json)
+
+
+@app.command(rich_help_panel=ASK)
+def reasons(
+    tenant: Tenant,
+    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="Orders from here on.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Orders before this (default: now).", show_default=False)] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Why orders earned nothing: each has one outcome, and they sum to 100 % of the orders placed."""
+    from fairshare.simulate import reasons_of_period, report_as_plain, report_as_text
+
+    with progress("counting orders") as advance:
+        found = reasons_of_period(settings_of(data), system_clock, tenant, from_, to, advance)
+    show(report_as_plain(found), report_as_text(found), as_json)
+
+
+@app.command(rich_help_panel=ASK)
 def models(
     data: Data = None,
     paths: Annotated[
@@ -347,6 +414,48 @@ def verify(data: Data = None, tenant: AnyTenant = None, as_json: Json = False) -
     show(plain, text, as_json)
     if not report.ok:
         sys.exit(1)
+
+
+@app.command(rich_help_panel=ASK)
+def recompute(tenant: Tenant, data: Data = None, as_json: Json = False) -> None:
+    """Price every order anew from what it was priced on; name each cent and each hash that differs."""
+    from fairshare.questions import recompute_commissions
+
+    with progress("recomputing") as advance:
+        report, plain, text = recompute_commissions(settings_of(data), tenant, advance)
+    show(plain, text, as_json)
+    if not report.ok:
+        sys.exit(1)
+
+
+@app.command(rich_help_panel=ASK)
+def anchor(data: Data = None, as_json: Json = False) -> None:
+    """Write down the head of every merchant's ledger outside the database; the running engine does it once a day."""
+    from fairshare.ledgers import anchor_heads
+
+    plain, text = anchor_heads(settings_of(data), system_clock)
+    show(plain, text, as_json)
+
+
+@app.command(rich_help_panel=ASK)
+def adjust(
+    tenant: Tenant,
+    affiliate: Annotated[str, typer.Option(metavar="ID", help="Who gets it, or gives it.")],
+    amount: Annotated[str, typer.Option(metavar="AMOUNT", help="Such as 12.50; -12.50 takes.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept for ever, and shown in the statement.")],
+    by: Annotated[str, typer.Option(metavar="EMAIL", help="The finance user who proposes it.")],
+    currency: Annotated[str, typer.Option(metavar="CODE", help="Default: the merchant's.", show_default=False)] = "",
+    programme: Annotated[str, typer.Option(metavar="ID", help="Needed where the affiliate joined several.", show_default=False)] = "",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Propose a manual adjustment. Within the merchant's limit it is booked at once; above it a second person approves in the portal."""
+    from fairshare.ledgers import adjust as propose
+    from payouts.adjustments import Proposal
+
+    proposal = Proposal(affiliate, 0, currency.upper(), reason, programme)
+    made, text = propose(settings_of(data), system_clock, tenant, proposal, amount, by)
+    show(made, text, as_json)
 
 
 @app.command(rich_help_panel=ASK)

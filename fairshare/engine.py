@@ -1,7 +1,7 @@
 """The engine: the one process of an embedded installation that owns the events store.
 
 It migrates the stores, loads the demo world where asked, and then runs side by side: the drain, attribution, accrual,
-the door for this installation's own commands, and the portal.
+the ledgers' anchors, the door for this installation's own commands, and the portal.
 """
 
 import threading
@@ -15,15 +15,18 @@ from attribution.run import run_attribution
 from attribution.workers import processes_for
 from core.clock import system_clock
 from core.settings import Settings
+from fairshare.ledgers import anchors_of
 from fairshare.output import progress, say
 from fairshare.ready import DemoSheet, write_demo
+from fairshare.stores import migrate_ledger
 from payouts.accrue import run_accrual
+from payouts.anchors import run_anchoring
 from portal.app import create_app
 from store.books import Books, open_books
 from store.engine_door import open_door
 from store.events import EventsStore, open_events
 from store.installation import installation_secret, lock_data, publish_door, remove_door
-from store.migrate import migrate_books, migrate_events
+from store.migrate import migrate_events
 from tracker.drain import run_drain
 from tracker.intake import open_drain
 
@@ -41,7 +44,7 @@ def run_engine(settings: Settings, demo: bool) -> None:
     """
     with ExitStack() as stack:
         lock = stack.enter_context(lock_data(settings, patience_s=LOCK_PATIENCE_S))
-        migrate_books(settings.books)
+        migrate_ledger(settings, system_clock)
         books = open_books(settings.books)
         stack.callback(books.close)
         events = open_events(settings, lock)
@@ -104,6 +107,7 @@ def background(settings: Settings, books: Books, events: EventsStore) -> Iterato
         "drain": lambda: run_drain(drain, stop),
         "attribution": lambda: run_attribution(events, books, system_clock, stop, processes=processes, secret=secret),
         "accrual": lambda: run_accrual(events, books, system_clock, stop),
+        "anchoring": lambda: run_anchoring(books, anchors_of(settings), system_clock, stop),
     }
     threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
     for thread in threads:

@@ -19,11 +19,14 @@ from core.settings import Settings
 from fairshare.books import opened_books, require_installation
 from fairshare.child import until_signal
 from fairshare.engine import serve_portal
+from fairshare.ledgers import anchors_of
 from fairshare.output import Advance, log_to_stderr
 from fairshare.stores import opened_events
 from payouts.accrue import DECISIONS, REFUNDS, AccrualReport, accrue_once, run_accrual
+from payouts.anchors import run_anchoring
 from payouts.facts import NOTHING_YET, read_changes
 from payouts.holds import release_due
+from payouts.traffic_accrual import accrue_traffic
 from store.books import Books
 from store.catalogue import catalogue_version
 from store.cursors import REREAD_MS, read_cursor
@@ -67,7 +70,9 @@ def attribute_once(settings: Settings, advance: Advance) -> AttributeReport:
     try:
         with _alone(settings) as (books, events):
             decided = _decide_once(settings, books, events, advance)
+            counted = accrue_traffic(events, books, system_clock)
             booked = accrue_once(events, books, system_clock, progress=lambda done: advance(done, 0))
+            booked += AccrualReport(rows=counted.rows, problems=counted.problems)
             release_due(books, system_clock())
             return AttributeReport(decided, booked)
     except InUse:
@@ -116,10 +121,13 @@ def run_attribution_alone(settings: Settings) -> None:
     with _alone(settings) as (books, events):
         stop = until_signal()
         accrual = threading.Thread(target=run_accrual, args=(events, books, system_clock, stop), name="accrual")
+        anchoring = threading.Thread(target=run_anchoring, args=(books, anchors_of(settings), system_clock, stop), name="anchoring")
         accrual.start()
+        anchoring.start()
         processes, secret = processes_for(settings.attribution_processes), installation_secret(settings)
         run_attribution(events, books, system_clock, stop, processes=processes, secret=secret)
         accrual.join()
+        anchoring.join()
 
 
 def run_portal(settings: Settings) -> None:

@@ -12,8 +12,11 @@ from core.errors import FairshareError, NotFound
 from core.settings import Settings
 from fairshare.books import opened_books
 from fairshare.catalog import ImportReport
+from fairshare.ledgers import anchors_of
 from fairshare.output import Advance
 from fairshare.stores import opened_events
+from payouts.anchors import read_anchors
+from payouts.recompute import RecomputeReport, recompute
 from payouts.verify import VerifyReport, verify
 from store.installation import door_of_owner
 from store.links import all_tenants
@@ -38,18 +41,56 @@ def explain_order(settings: Settings, tenant_id: str, order_id: str) -> tuple[di
 def verify_books(settings: Settings, tenant_id: str | None, advance: Advance) -> tuple[VerifyReport, dict[str, Any], str]:
     """Whether the ledger is whole, and the first row that is not."""
     with opened_books(settings) as books:
-        report = verify(books, tenant_id, lambda done: advance(done, 0))
+        report = verify(books, tenant_id, lambda done: advance(done, 0), read_anchors(anchors_of(settings)))
     plain = {
         "ok": report.ok,
         "entries": report.entries,
         "commissions": report.commissions,
         "batches": report.batches,
+        "anchors": report.anchors,
         "heads": [{"tenant": head.tenant_id, "entries": head.number, "hash": head.hash} for head in report.heads],
         "fault": str(report.fault) if report.fault else None,
     }
-    checked = f"{report.entries:,} entries, {report.commissions:,} commissions, {report.batches:,} batches"
+    checked = f"{report.entries:,} entries, {report.commissions:,} commissions, {report.batches:,} batches, {report.anchors:,} anchors"
     text = f"broken: {report.fault}" if report.fault else f"all is well: {checked}"
     return report, plain, text
+
+
+def recompute_commissions(settings: Settings, tenant_id: str, advance: Advance) -> tuple[RecomputeReport, dict[str, Any], str]:
+    """Whether every order of a tenant still comes to what is booked.
+
+    Raises:
+        NotFound: there is no such tenant.
+    """
+    with opened_books(settings) as books, opened_events(settings) as events:
+        report = recompute(books, events, tenant_id, lambda done: advance(done, 0))
+    left_out = {"waiting": report.waiting, "earlier": report.earlier, "unbooked": report.unbooked}
+    plain = {
+        "ok": report.ok,
+        "orders": report.orders,
+        "commissions": report.commissions,
+        **left_out,
+        "differing": report.differing,
+        "differences": [msgspec.to_builtins(one) for one in report.differences],
+    }
+    checked = f"{counted(report.orders, 'order')}, {counted(report.commissions, 'commission')}"
+    lines = [f"every cent is the same: {checked}" if report.ok else f"{counted(report.differing, 'difference')} in {checked}"]
+    lines += [str(one) for one in report.differences[:DIFFERENCES_LISTED]]
+    lines += [f"left out: {counted(count, 'order')} {_LEFT_OUT[name]}" for name, count in left_out.items() if count]
+    return report, plain, "\n".join(lines)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 order``, ``2 orders``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+DIFFERENCES_LISTED = 20
+_LEFT_OUT = {
+    "waiting": "with news that accrual has not booked yet",
+    "earlier": "booked by an earlier version of the program, which did not keep what it priced on",
+    "unbooked": "that could not be booked; the finance page says why",
+}
 
 
 def conservation_report(settings: Settings, tenant_id: str | None) -> tuple[dict[str, Any], str]:

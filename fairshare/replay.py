@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 
 from core.catalogue import Catalogue, Policy
-from core.catalogue_file import read_catalogue
 from core.clock import Clock, Instant, format_instant, parse_instant
 from core.errors import BadInput, Conflict, NotFound
 from core.money import format_amount
 from core.settings import Settings
-from core.toml_tables import Fault, read_tables
+from core.toml_tables import Fault
 from fairshare.books import opened_books
 from fairshare.output import Advance, say
 from fairshare.stores import opened_events
 from fairshare.text_file import read_text_file
+from fairshare.trial_file import read_versions
 from portal.replay import Changed, Plan, Question, Row, Tally, apply, begin, plan_of, run_replay, tally_of
 from store.books import Books
 from store.catalogue import load_catalogue
@@ -70,51 +70,10 @@ def read_time(text: str, option: str) -> Instant:
 def read_policies(text: str, held: Catalogue) -> tuple[tuple[Policy, ...], list[Fault]]:
     """The ``[[policy]]`` tables of a file, for the one tenant of ``held``, and every fault by line.
 
-    They may leave out ``tenant``, ``version``, ``effective_from`` (then they hold for the whole period), and ``programme`` where the
-    tenant has only one.
+    What they may leave out is in :mod:`fairshare.trial_file`.
     """
-    tables, _ = read_tables(text)
-    foreign = [
-        Fault(table.line, f"[[{table.name}]] is no policy; a replay takes policies only") for table in tables if table.name != "policy"
-    ]
-    if foreign or not any(table.name == "policy" and not table.part for table in tables):
-        return (), foreign or [Fault(1, "there is no [[policy]] in it")]
-    completed, added = _completed(text, held)
-    catalogue, faults = read_catalogue(completed, held)
-    tenant_id = held.tenants[0].tenant_id
-    if not faults and any(policy.tenant_id != tenant_id for policy in catalogue.policies):
-        faults = [Fault(1, f"a policy is not of tenant {tenant_id}")]
-    return catalogue.policies, [Fault(_original(fault.line, added), fault.message) for fault in faults]
-
-
-def _completed(text: str, held: Catalogue) -> tuple[str, list[int]]:
-    """The file with the keys that a policy may leave out, and the lines of the completed file that were added."""
-    lines, added = text.replace("\r\n", "\n").split("\n"), list[int]()
-    policies = [table for table in read_tables(text)[0] if table.name == "policy" and not table.part]
-    newest = max((policy.version for policy in held.policies), default=0)
-    missing = {table.line: _missing(table.values, held, newest + place) for place, table in enumerate(policies, start=1)}
-    written: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        written.append(line)
-        for extra in missing.get(number, ()):
-            written.append(extra)
-            added.append(len(written))
-    return "\n".join(written), added
-
-
-def _missing(values: dict[str, Any], held: Catalogue, version: int) -> Iterator[str]:
-    if "tenant" not in values:
-        yield f'tenant = "{held.tenants[0].tenant_id}"'
-    if "programme" not in values and len(held.programmes) == 1:
-        yield f'programme = "{held.programmes[0].programme_id}"'
-    if "version" not in values:
-        yield f"version = {version}"
-    if "effective_from" not in values:
-        yield "effective_from = 1970-01-01T00:00:00Z"
-
-
-def _original(line: int, added: list[int]) -> int:
-    return line - sum(one <= line for one in added)
+    catalogue, faults = read_versions(text, held, "policy")
+    return catalogue.policies, faults
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------

@@ -14,17 +14,17 @@ from core.clock import Instant, format_instant
 from core.errors import BadInput, Conflict, NotAllowed, NotFound
 from core.money import exponent
 from payouts import digests
-from payouts.holds import release_tenant
+from payouts.holds import hold_again, release_tenant
 from payouts.ledger import Account, Draft, EntryKind, post, transfer
 from store import batches
 from store.batches import Batch, LeftOut, Payout, PayoutLine
 from store.books import Books
-from store.commissions import Claimed, claim_payable, payable_sums
+from store.commissions import Claimed, approved_sums, claim_approved
 from store.ledger import Posting
 
 
 def prepare(books: Books, tenant_id: str, currency: str, cutoff_at: Instant, by: str, now: Instant, minimum_minor: int = 0) -> Batch:
-    """Claim what is payable and was posted before ``cutoff_at`` (exclusive), one payout per affiliate.
+    """Claim what is approved and was posted before ``cutoff_at`` (exclusive), one payout per affiliate.
 
     Holds that are over are released first. Left out, listed, and carried to the next batch: negative balances, balances
     below ``minimum_minor``, and affiliates without account holder and IBAN.
@@ -36,20 +36,20 @@ def prepare(books: Books, tenant_id: str, currency: str, cutoff_at: Instant, by:
     with books.writing() as connection:
         books.lock_tenant(connection, tenant_id)
         release_tenant(connection, tenant_id, now)
-        sums = payable_sums(connection, tenant_id, currency, cutoff_at)
+        sums = approved_sums(connection, tenant_id, currency, cutoff_at)
         accounts = batches.bank_accounts(connection, [affiliate_id for affiliate_id, _ in sums])
         left_out = choose_left_out(sums, accounts, minimum_minor)
         absent = {one.affiliate_id for one in left_out}
         paid = [affiliate_id for affiliate_id, amount in sums if amount > 0 and affiliate_id not in absent]
         if not paid:
             raise BadInput("nothing_payable", _nobody(tenant_id, currency, cutoff_at, left_out), "currency")
-        claimed = claim_payable(connection, tenant_id, currency, cutoff_at, paid)
+        claimed = claim_approved(connection, tenant_id, currency, cutoff_at, paid)
         number = batches.next_number(connection, tenant_id)
         batch = Batch(tenant_id, f"pb_{number}", currency, "prepared", cutoff_at, _person(by), now, "", left_out=left_out)
         batch = msgspec.structs.replace(batch, payouts=_payouts(number, currency, claimed, accounts))
         batch = msgspec.structs.replace(batch, content_hash=content_hash(batch))
         batches.insert_batch(connection, batch)
-        post(connection, _draft(batch, "batch_prepared", _sides(batch, "payable", "batched"), now))
+        post(connection, _draft(batch, "batch_prepared", _sides(batch, "approved", "payable"), now))
     return batch
 
 
@@ -86,7 +86,7 @@ def approve(books: Books, tenant_id: str, batch_id: str, by: str, content_hash: 
 
 
 def void(books: Books, tenant_id: str, batch_id: str, by: str, now: Instant) -> Batch:
-    """Give up a batch that is not settled: its commissions are payable again.
+    """Give up a batch that is not settled: its commissions are approved again.
 
     Raises:
         NotFound: the tenant has no such batch.
@@ -113,8 +113,8 @@ def settle(books: Books, tenant_id: str, batch_id: str, by: str, now: Instant) -
             )
         if not batches.mark_settled(connection, tenant_id, batch_id, _person(by), now):
             raise Conflict(f"cannot settle batch {batch_id}: somebody else changed it just now; read it again")
-        _move_all(connection, batch, "batched", "paid")
-        post(connection, _draft(batch, "batch_settled", _sides(batch, "batched", "paid"), now))
+        _move_all(connection, batch, "payable", "paid")
+        post(connection, _draft(batch, "batch_settled", _sides(batch, "payable", "paid"), now))
     return _reread(books, tenant_id, batch_id)
 
 
@@ -198,14 +198,15 @@ def _by_whom(batch: Batch) -> str:
 def _void(connection: Connection, batch: Batch, by: str, now: Instant) -> None:
     if not batches.mark_void(connection, batch.tenant_id, batch.batch_id, _person(by), now):
         raise Conflict(f"cannot void batch {batch.batch_id}: somebody else changed it just now; read it again")
-    moved = batches.move_commissions(connection, batch.tenant_id, batch.batch_id, "batched", "payable")
+    moved = batches.move_commissions(connection, batch.tenant_id, batch.batch_id, "payable", "approved")
     batches.end_lines(connection, batch.tenant_id, batch.batch_id)
     # What goes back is what the commissions say: the payouts' rows may be the ones that were changed.
     returned: dict[str, int] = {}
     for one in moved:
         returned[one.affiliate_id] = returned.get(one.affiliate_id, 0) + one.amount_minor
-    sides = [side for name, amount in sorted(returned.items()) for side in transfer(name, batch.currency, amount, "batched", "payable")]
+    sides = [side for name, amount in sorted(returned.items()) for side in transfer(name, batch.currency, amount, "payable", "approved")]
     post(connection, _draft(batch, "batch_voided", sides, now))
+    hold_again(connection, batch.tenant_id, batch.batch_id, (one.commission_id for one in moved), now)
 
 
 def _move_all(connection: Connection, batch: Batch, from_state: str, to_state: str) -> None:

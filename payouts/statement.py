@@ -8,6 +8,7 @@ from core.errors import NotFound
 from core.money import format_amount
 from payouts.cells import csv_bytes
 from payouts.commissions import explain
+from store.adjustments import reasons
 from store.batches import Batch, BatchState, Payout, read_batch
 from store.commissions import Kind, of_payout
 
@@ -28,7 +29,10 @@ COLUMNS = (
 
 
 class StatementLine(msgspec.Struct, frozen=True):
-    """One commission of a payout. ``base_minor`` is the net that it is about; negative in refunds and reversals."""
+    """One commission of a payout. ``base_minor`` is the net that it is about; negative in refunds and reversals.
+
+    ``rule`` is the rule in words, or the reason of a manual adjustment, whose id is then the line's, without an order.
+    """
 
     order_id: str
     line_id: str
@@ -100,6 +104,7 @@ def statement_csv(statement: Statement) -> bytes:
 
 def _statement(connection: Connection, batch: Batch, payout: Payout) -> Statement:
     rows = of_payout(connection, batch.tenant_id, payout.payout_id)
+    said = reasons(connection, batch.tenant_id, [row.line_id for row in rows if row.subject == "adjustment"])
     lines = tuple(
         StatementLine(
             order_id=one.commission.order_id,
@@ -108,7 +113,7 @@ def _statement(connection: Connection, batch: Batch, payout: Payout) -> Statemen
             kind=one.commission.kind,
             ordered_at=one.commission.ordered_at,
             posted_at=one.commission.posted_at,
-            rule=one.rule,
+            rule=said.get(one.commission.line_id, "") if one.commission.subject == "adjustment" else one.rule,
             rate_card_version=one.commission.rate_card_version,
             base_minor=one.commission.base_minor,
             amount_minor=one.commission.amount_minor,

@@ -1,6 +1,7 @@
 """Verify the books' money: recompute every hash and every sum, and name the first row that does not fit. Reads only.
 
-The head of each tenant's chain is in the report: written down elsewhere, it shows a ledger that was rewritten as a whole.
+The head of each tenant's chain is in the report. Heads that were written down outside the database (``payouts.anchors``) are compared:
+they show a ledger that was rewritten as a whole.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,9 +9,11 @@ from collections.abc import Callable, Iterator
 import msgspec
 from sqlalchemy import Connection
 
+from payouts.anchors import NO_ANCHORS, Anchors, by_tenant
 from payouts.batches import content_hash, memo_of
+from payouts.decided import Decided, wrong_adjustments, wrong_holds, wrong_periods
 from payouts.digests import commission_id, evidence
-from payouts.ledger import STATES, hash_of, unbalanced
+from payouts.ledger import BOOKING, EXPENSE, REVERSED, STATES, hash_of, unbalanced
 from store import batches, commissions, ledger
 from store.batches import Batch
 from store.books import Books
@@ -39,13 +42,14 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """What was checked. ``fault`` is None where everything fits."""
+    """What was checked. ``anchors`` were compared with the chain. ``fault`` is None where everything fits."""
 
     entries: int = 0
     commissions: int = 0
     batches: int = 0
     heads: tuple[Head, ...] = ()
     fault: Fault | None = None
+    anchors: int = 0
 
     @property
     def ok(self) -> bool:
@@ -59,28 +63,38 @@ class _Seen(msgspec.Struct):
     entries: dict[int, Entry]
     balances: dict[tuple[str, str, str], int]
     head: Head
+    decided: Decided
     commissions: int = 0
     batches: int = 0
+    anchors: int = 0
+    granted: dict[tuple[str, str], list[int]] = msgspec.field(default_factory=dict)
 
 
-def verify(books: Books, tenant_id: str | None = None, progress: Callable[[int], None] | None = None) -> VerifyReport:
-    """Check one tenant or all: chain, sums per entry, commissions against postings, batches against both.
+def verify(
+    books: Books, tenant_id: str | None = None, progress: Callable[[int], None] | None = None, anchors: Anchors = NO_ANCHORS
+) -> VerifyReport:
+    """Check one tenant or all: chain, anchors, sums per entry, commissions against postings, what people decided, batches.
 
     Stops at the first fault. ``progress`` hears how many entries are done. One consistent view of the books per tenant.
     """
     with books.reading() as connection:
         tenants = [tenant_id] if tenant_id is not None else ledger.tenants_with_money(connection)
+        if tenant_id is None:
+            tenants = sorted({*tenants, *(line.tenant_id for line in anchors.lines)})
     report = VerifyReport()
+    if anchors.unreadable:
+        return VerifyReport(fault=Fault("every tenant", "anchors", f"line {anchors.unreadable[0]}", "it cannot be read"))
     for tenant in tenants:
         with books.reading() as connection:
-            seen = _Seen(tenant, {}, {}, Head(tenant, 0, ""))
-            fault = next(_faults(connection, seen), None)
+            seen = _Seen(tenant, {}, {}, Head(tenant, 0, ""), Decided.read(connection, tenant))
+            fault = next(_faults(connection, seen, anchors), None)
         report = VerifyReport(
             report.entries + len(seen.entries),
             report.commissions + seen.commissions,
             report.batches + seen.batches,
             (*report.heads, seen.head),
             fault,
+            report.anchors + seen.anchors,
         )
         if progress:
             progress(report.entries)
@@ -89,10 +103,12 @@ def verify(books: Books, tenant_id: str | None = None, progress: Callable[[int],
     return report
 
 
-def _faults(connection: Connection, seen: _Seen) -> Iterator[Fault]:
+def _faults(connection: Connection, seen: _Seen, anchors: Anchors) -> Iterator[Fault]:
     yield from _chain(connection, seen)
+    yield from _anchors(seen, anchors)
     yield from _commissions(connection, seen)
     yield from _states(connection, seen)
+    yield from _decided(seen)
     yield from _batches(connection, seen)
 
 
@@ -119,6 +135,25 @@ def _chain(connection: Connection, seen: _Seen) -> Iterator[Fault]:
         yield Fault(seen.tenant_id, "postings", f"{stray[0]}/{stray[1]}", "there is no such entry")
 
 
+def _anchors(seen: _Seen, anchors: Anchors) -> Iterator[Fault]:
+    for number, lines in sorted(by_tenant(anchors.lines, seen.tenant_id).items()):
+        entry = seen.entries.get(number)
+        for line in lines:
+            if entry is None:
+                yield Fault(
+                    seen.tenant_id, "entries", str(number), f"it is missing, but was the last one when it was anchored at {line.at}"
+                )
+            elif entry.hash != line.hash:
+                what = f"its hash is not the one that was anchored at {line.at}: the ledger was rewritten"
+                yield Fault(seen.tenant_id, "entries", str(number), what)
+            seen.anchors += 1
+
+
+def _decided(seen: _Seen) -> Iterator[Fault]:
+    for check in (wrong_periods, wrong_holds, wrong_adjustments):
+        yield from (Fault(seen.tenant_id, *found) for found in check(seen.decided, seen.entries))
+
+
 # --- commissions -----------------------------------------------------------------------------------------------------
 
 
@@ -129,13 +164,15 @@ def _commissions(connection: Connection, seen: _Seen) -> Iterator[Fault]:
         seen.commissions += 1
         if what := _wrong(row, live.pop(row.commission_id, None), seen):
             yield Fault(seen.tenant_id, "commissions", row.commission_id, f"{what} (order {row.order_id}, line {row.line_id})")
+        granted = seen.granted.setdefault((row.affiliate_id, row.currency), [0, 0])
+        granted[row.amount_minor < 0] += row.amount_minor
         if row.entry_number is not None:
             booked.setdefault(row.entry_number, []).append(row.commission_id)
     for commission, _state in sorted(live.items()):
         yield Fault(seen.tenant_id, "payout_lines", commission, "it pays a commission that does not exist")
     for number, entry in seen.entries.items():
         ids = booked.get(number, [])
-        if entry.kind == "accrual" and entry.evidence_hash != evidence(ids):
+        if entry.kind in BOOKING and entry.evidence_hash != evidence(ids):
             what = f"the {len(ids)} commissions that name it are not those that it booked: one was added, removed or replaced"
             yield Fault(seen.tenant_id, "entries", str(number), f"{what} ({entry.memo})")
 
@@ -149,7 +186,9 @@ def _wrong(row: Commission, live: str | None, seen: _Seen) -> str | None:
         return f"it names entry {row.entry_number}, which does not exist"
     if not row.amount_minor and not row.reason:
         return "it earns nothing and says no reason"
-    due = {"batched": ("prepared", "approved"), "paid": ("settled",)}.get(row.state)
+    if what := seen.decided.wrong(row):
+        return what
+    due = {"payable": ("prepared", "approved"), "paid": ("settled",)}.get(row.state)
     if live == "twice":
         return "it has more than one live payout line"
     if due is not None and live not in due:
@@ -167,12 +206,23 @@ def _states(connection: Connection, seen: _Seen) -> Iterator[Fault]:
             affiliate_id, currency, state = key
             what = f"commissions {state} sum to {by_rows} {currency} minor units, the ledger's account says {by_postings}"
             yield Fault(seen.tenant_id, "commissions", f"of affiliate {affiliate_id}", what)
+    yield from _granted(seen)
     for affiliate_id, currency in sorted({key[:2] for key in seen.balances}):
         total = sum(amount for key, amount in seen.balances.items() if key[:2] == (affiliate_id, currency))
         if total:
             yield Fault(
                 seen.tenant_id, "postings", f"of affiliate {affiliate_id}", f"all accounts in {currency} sum to {total}, not to zero"
             )
+
+
+def _granted(seen: _Seen) -> Iterator[Fault]:
+    """What was granted is the expense, and what was taken back is reversed."""
+    for (affiliate_id, currency), amounts in sorted(seen.granted.items()):
+        for account, amount in zip((EXPENSE, REVERSED), amounts, strict=True):
+            balance = seen.balances.get((affiliate_id, currency, account), 0)
+            if balance != -amount:
+                what = f"commissions say {-amount} {currency} minor units of {account}, the ledger's account says {balance}"
+                yield Fault(seen.tenant_id, "commissions", f"of affiliate {affiliate_id}", what)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What an affiliate earned and was paid: balances by state, what leaves its hold when, payouts and their statements."""
+"""What an affiliate earned and was paid: balances by state, what is approved when, payouts and their statements."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -6,14 +6,14 @@ from starlette.routing import BaseRoute, Route
 
 from core.errors import NotFound
 from core.scope import Scope
-from payouts.balances import Balance, balances_of_affiliate
+from payouts.balances import FIGURES, Balance, balances_of_affiliate
 from payouts.statement import Statement, read_statement, statement_csv
 from portal.affiliate_catalogue import joined
 from portal.page import page, run
 from portal.sessions import role
 from store.batches import PayoutRow, payouts_of_affiliate
 from store.books import Books
-from store.earnings import STATES, Release, releases
+from store.earnings import Release, releases
 
 Amounts = dict[str, int]
 """Minor units by currency."""
@@ -30,8 +30,8 @@ async def earnings(request: Request, scope: Scope) -> Response:
         "affiliate/earnings.html",
         mine=mine,
         balances=balances,
-        states=STATES,
-        totals={state: amounts_in(balances, state) for state in STATES},
+        states=FIGURES,
+        totals={state: amounts_in(balances, state) for state in FIGURES},
         releases=coming,
         payouts=paid,
         today=request.app.state.clock(),

@@ -11,7 +11,7 @@ from core.catalogue import Membership, Policy, Programme, RateCard, Tenant, vers
 from core.clock import Instant
 from core.errors import NotFound
 from core.scope import Scope
-from payouts.rate_card import sentence
+from payouts.rate_words import card_sentences
 from portal.page import page, redirect, run
 from portal.sessions import role
 from store.books import Books
@@ -30,9 +30,8 @@ class Offer(msgspec.Struct, frozen=True):
 
     @property
     def pays(self) -> list[str]:
-        """A sentence for each rule, in the order in which they are tried."""
-        rules = sorted(self.rate_card.rules, key=lambda rule: (rule.priority, rule.rule_id)) if self.rate_card else ()
-        return [sentence(rule, self.tenant.currency) for rule in rules]
+        """A sentence for each rule, in the order in which they are tried, and for what holds beside them."""
+        return card_sentences(self.rate_card, self.tenant.currency) if self.rate_card else []
 
     @property
     def counts(self) -> tuple[str, ...]:

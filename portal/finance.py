@@ -1,4 +1,4 @@
-"""Pages of finance: the overview and what is payable to whom; batches, statements and ledger in modules beside it."""
+"""Pages of finance: the overview and who has what open; batches, holds, adjustments, months and ledger in modules beside it."""
 
 import msgspec
 from starlette.requests import Request
@@ -9,11 +9,21 @@ from core.clock import DAY, Instant, start_of_day
 from core.scope import Scope
 from payouts.balances import Balance, balances_of_tenant, totals
 from payouts.commissions import odd_orders
-from portal import finance_batches, finance_ledger, finance_plan, finance_statement
+from portal import (
+    finance_adjustments,
+    finance_batches,
+    finance_holds,
+    finance_ledger,
+    finance_months,
+    finance_plan,
+    finance_rates,
+    finance_statement,
+)
 from portal.finance_batches import BatchRow, read_rows
 from portal.page import page, run
 from portal.sessions import role
 from store.accruals import Accrual
+from store.adjustments import Adjustment, read_adjustments
 from store.books import Books
 from store.reports import Payee, Release, payees, releases
 
@@ -27,11 +37,12 @@ class Overview(msgspec.Struct, frozen=True):
     releases: list[Release]
     open_batches: list[BatchRow]
     odd_orders: list[Accrual]
+    proposals: list[Adjustment]
 
 
 @role("finance")
 async def overview(request: Request, scope: Scope) -> Response:
-    """GET /finance: what is held, payable, in a payout and paid; what becomes payable next; what waits for a person."""
+    """GET /finance: what is pending, on hold, approved, in a payout and paid; what is approved next; what waits for a person."""
     state = request.app.state
     facts = await run(read_overview, state.books, scope.tenant_id, state.clock())
     to_approve = [row for row in facts.open_batches if row.batch.state == "prepared"]
@@ -50,36 +61,37 @@ async def overview(request: Request, scope: Scope) -> Response:
 
 
 @role("finance")
-async def payable(request: Request, scope: Scope) -> Response:
-    """GET /finance/payable: every affiliate's balance; what is carried forward, and who lacks bank details."""
-    rows, people = await run(read_payable, request.app.state.books, scope.tenant_id)
+async def balances(request: Request, scope: Scope) -> Response:
+    """GET /finance/balances: every affiliate's balance; what is carried forward, and who lacks bank details."""
+    rows, people = await run(read_open, request.app.state.books, scope.tenant_id)
     return page(
         request,
         scope,
-        "finance/payable.html",
+        "finance/balances.html",
         groups=[(total, [row for row in rows if row.currency == total.currency]) for total in totals(rows)],
         people=people,
-        blocked=[row for row in rows if row.payable_minor > 0 and not has_bank_details(people, row.affiliate_id)],
-        carried=[row for row in rows if row.payable_minor < 0],
+        blocked=[row for row in rows if row.approved_minor > 0 and not has_bank_details(people, row.affiliate_id)],
+        carried=[row for row in rows if row.approved_minor < 0],
     )
 
 
 def read_overview(books: Books, tenant_id: str, at: Instant) -> Overview:
     """Everything for the first page. Blocking."""
     with books.reading() as connection:
-        balances = balances_of_tenant(connection, tenant_id)
+        held = balances_of_tenant(connection, tenant_id)
         coming = releases(connection, tenant_id, start_of_day(at) + DAYS_AHEAD * DAY)
         odd = odd_orders(connection, tenant_id)
+        proposals = [one for one in read_adjustments(connection, tenant_id) if one.state == "proposed"]
     rows = [row for row in read_rows(books, tenant_id) if row.batch.state in ("prepared", "approved")]
-    return Overview(totals(balances), coming, rows, odd)
+    return Overview(totals(held), coming, rows, odd, proposals)
 
 
-def read_payable(books: Books, tenant_id: str) -> tuple[list[Balance], dict[str, Payee]]:
-    """Balances with anything open, most payable first within a currency."""
+def read_open(books: Books, tenant_id: str) -> tuple[list[Balance], dict[str, Payee]]:
+    """Balances with anything open, most approved first within a currency."""
     with books.reading() as connection:
-        rows = [row for row in balances_of_tenant(connection, tenant_id) if row.held_minor or row.payable_minor or row.batched_minor]
+        rows = [row for row in balances_of_tenant(connection, tenant_id) if row.is_open]
         people = payees(connection, tenant_id)
-    return sorted(rows, key=lambda row: (row.currency, -row.payable_minor, row.affiliate_id)), people
+    return sorted(rows, key=lambda row: (row.currency, -row.approved_minor, row.affiliate_id)), people
 
 
 def has_bank_details(people: dict[str, Payee], affiliate_id: str) -> bool:
@@ -88,15 +100,23 @@ def has_bank_details(people: dict[str, Payee], affiliate_id: str) -> bool:
 
 routes: list[BaseRoute] = [
     Route("/finance", overview, methods=["GET"]),
-    Route("/finance/payable", payable, methods=["GET"]),
+    Route("/finance/balances", balances, methods=["GET"]),
     *finance_plan.routes,
     *finance_batches.routes,
     *finance_statement.routes,
+    *finance_holds.routes,
+    *finance_adjustments.routes,
+    *finance_months.routes,
     *finance_ledger.routes,
+    *finance_rates.routes,
 ]
 navigation: tuple[tuple[str, str], ...] = (
     ("Overview", "/finance"),
-    ("Payable", "/finance/payable"),
+    ("Balances", "/finance/balances"),
     ("Batches", "/finance/batches"),
+    ("Holds", "/finance/holds"),
+    ("Adjustments", "/finance/adjustments"),
+    ("Months", "/finance/months"),
     ("Ledger", "/finance/ledger"),
+    ("Rates", "/finance/rates"),
 )

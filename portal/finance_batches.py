@@ -74,7 +74,7 @@ async def approve_batch(request: Request, scope: Scope) -> Response:
 @role("finance")
 async def void_batch(request: Request, scope: Scope) -> Response:
     """POST /finance/batches/{batch_id}/void."""
-    return await _take_step(request, scope, void, "{} was given up; its commissions are payable again.")
+    return await _take_step(request, scope, void, "{} was given up; its commissions are approved again.")
 
 
 @role("finance")

@@ -1,10 +1,13 @@
 """The ledger as it stands: entries, newest first, each with its hash; and a check of the whole on demand."""
 
+from pathlib import Path
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from core.scope import Scope
+from payouts.anchors import FILE, read_anchors
 from payouts.verify import VerifyReport, verify
 from portal.forms import read_query_form
 from portal.page import page, run
@@ -26,7 +29,8 @@ async def ledger(request: Request, scope: Scope) -> Response:
 @role("finance")
 async def verify_ledger(request: Request, scope: Scope) -> Response:
     """POST /finance/ledger/verify: recompute every hash and every sum of the tenant, and say what came out."""
-    report = await run(verify, request.app.state.books, scope.tenant_id)
+    state = request.app.state
+    report = await run(_verified, state.books, scope.tenant_id, state.settings.data / FILE)
     return await _ledger_page(request, scope, report)
 
 
@@ -46,6 +50,10 @@ async def _ledger_page(request: Request, scope: Scope, report: VerifyReport | No
         newer="/finance/ledger" if before is not None else "",
         older=older,
     )
+
+
+def _verified(books: Books, tenant_id: str, anchors: Path) -> VerifyReport:
+    return verify(books, tenant_id, anchors=read_anchors(anchors))
 
 
 def _read_entries(books: Books, tenant_id: str, before: int | None) -> tuple[list[Entry], dict[str, Payee]]:

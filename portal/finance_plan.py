@@ -18,7 +18,7 @@ from portal.sessions import role
 from store.batches import LeftOut, bank_accounts
 from store.books import Books
 from store.catalogue import find
-from store.commissions import payable_sums
+from store.commissions import approved_sums
 from store.reports import Payee, payees
 
 
@@ -48,7 +48,7 @@ async def plan_batch(request: Request, scope: Scope) -> Response:
 
 @role("finance")
 async def prepare_batch(request: Request, scope: Scope) -> Response:
-    """POST /finance/batches/new: claim what is payable. 422 where nobody can be paid."""
+    """POST /finance/batches/new: claim what is approved. 422 where nobody can be paid."""
     form, state = await read_form(request), request.app.state
     currency, cutoff_at, minimum_minor = read_terms(form, state.clock())
     if form.faults:
@@ -64,7 +64,7 @@ async def prepare_batch(request: Request, scope: Scope) -> Response:
 def read_terms(form: Form, at: Instant) -> tuple[str, Instant, int]:
     """Currency, cut-off (exclusive; empty is now) and minimum of a batch; faults are noted on the form."""
     currency = form.text("currency", longest=3).upper()
-    if not _is_currency(currency):
+    if not is_currency(currency):
         form.fault("currency", "Please give a currency such as EUR.")
         return currency, at, 0
     cutoff_at = form.instant("cutoff_at", required=False)
@@ -79,7 +79,7 @@ def read_terms(form: Form, at: Instant) -> tuple[str, Instant, int]:
 def read_preview(books: Books, tenant_id: str, currency: str, cutoff_at: Instant, minimum_minor: int) -> Preview:
     """What :func:`payouts.batches.prepare` would do now, short of holds that end in this very moment."""
     with books.reading() as connection:
-        sums = payable_sums(connection, tenant_id, currency, cutoff_at)
+        sums = approved_sums(connection, tenant_id, currency, cutoff_at)
         accounts = bank_accounts(connection, [affiliate_id for affiliate_id, _ in sums])
     left_out = choose_left_out(sums, accounts, minimum_minor)
     absent = {one.affiliate_id for one in left_out}
@@ -87,7 +87,7 @@ def read_preview(books: Books, tenant_id: str, currency: str, cutoff_at: Instant
     return Preview(currency, cutoff_at, minimum_minor, paid, left_out, sum(amount for _, amount in paid))
 
 
-def _is_currency(text: str) -> bool:
+def is_currency(text: str) -> bool:
     try:
         exponent(text)
     except BadInput:
@@ -116,8 +116,8 @@ def _read_plan(books: Books, tenant_id: str) -> tuple[list[str], dict[str, Payee
     with books.reading() as connection:
         tenant = find(connection, Tenant, tenant_id)
         assert tenant is not None, "staff belong to a tenant"
-        payable = [one.currency for one in totals(balances_of_tenant(connection, tenant_id)) if one.payable_minor]
-        return payable, payees(connection, tenant_id), tenant.currency
+        approved = [one.currency for one in totals(balances_of_tenant(connection, tenant_id)) if one.approved_minor]
+        return approved, payees(connection, tenant_id), tenant.currency
 
 
 def as_sentence(error: Exception) -> str:

@@ -19,6 +19,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _EMAIL = re.compile(r"[^\s@<>\"']{1,64}@[^\s@<>\"']+\.[^\s@<>\"'.]{2,}")
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?\s*%?", re.ASCII)
 Value = TypeVar("Value")
+MOST_FIELDS = 20_000
+"""Of one form; the longest that a body can hold (``portal.app.MOST_BODY_BYTES``) stays the nearer bound for most."""
 
 
 class Form:
@@ -104,7 +106,7 @@ class Form:
         value = self.text(field, required=required)
         if not value:
             return lowest
-        if not re.fullmatch(r"-?[0-9]{1,12}", value) or not lowest <= int(value) <= highest:
+        if not re.fullmatch(r"-?[0-9]{1,16}", value) or not lowest <= int(value) <= highest:
             self.fault(field, f"Please give a whole number from {lowest} to {highest}.")
             return lowest
         return int(value)
@@ -149,7 +151,7 @@ class Form:
 
 async def read_form(request: Request) -> Form:
     """The form that a POST carries. Fields that are files are left out."""
-    fields = await request.form()
+    fields = await request.form(max_fields=MOST_FIELDS)
     values: dict[str, list[str]] = {}
     for name, value in fields.multi_items():
         if isinstance(value, str):

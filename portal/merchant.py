@@ -38,7 +38,7 @@ DAYS_OF = read_query(__file__, "merchant_days")
 RESULTS_OF = read_query(__file__, "merchant_results")
 BAD_ROWS_OF = read_query(__file__, "merchant_bad_rows")
 DAYS = 30
-STATES = ("held", "payable", "batched", "paid")
+STATES = ("pending", "held", "approved", "payable", "paid")
 
 
 class Day(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ from starlette.routing import BaseRoute, Route
 
 from core.catalogue import Affiliate, Catalogue, Membership
 from core.clock import DAY, Instant
-from core.errors import Conflict
+from core.errors import Conflict, NotFound
 from core.scope import Scope
-from portal.forms import read_form
-from portal.merchant_catalogue import change, own_catalogue
+from portal.forms import Form, read_form
+from portal.merchant_catalogue import change, check, own_catalogue
 from portal.page import page, redirect, run
 from portal.sessions import role
 from store.books import Books
@@ -49,11 +49,7 @@ class Joined(msgspec.Struct, frozen=True):
 @role("merchant")
 async def affiliates(request: Request, scope: Scope) -> Response:
     """GET /merchant/affiliates."""
-    state, catalogue = request.app.state, await own_catalogue(request, scope)
-    rows = await run(read_joined, state.books, state.events, catalogue, scope.tenant_id, state.clock())
-    waiting = [row for row in rows if row.membership.status == "applied"]
-    others = [row for row in rows if row.membership.status != "applied"]
-    return page(request, scope, "merchant/affiliates.html", waiting=waiting, others=others)
+    return await _list_page(request, scope, await own_catalogue(request, scope))
 
 
 @role("merchant")
@@ -67,6 +63,33 @@ async def decide_membership(request: Request, scope: Scope) -> Response:
     at = request.app.state.clock()
     await change(request, scope, Membership, *key, edit=lambda before: acted(before, action, at))
     return redirect("/merchant/affiliates", DONE[action].format(key[1]))
+
+
+@role("merchant")
+async def set_terms(request: Request, scope: Scope) -> Response:
+    """POST /merchant/affiliates/terms: the group of a member, and who recruited it. What was booked before stays as it is."""
+    form, catalogue = await read_form(request), await own_catalogue(request, scope)
+    key = form.raw("programme_id"), form.raw("affiliate_id")
+    before = next((one for one in catalogue.memberships if (one.programme_id, one.affiliate_id) == key), None)
+    if before is None:
+        raise NotFound("there is no such membership")
+
+    group, recruited_by = form.text("group", required=False), form.text("recruited_by", required=False)
+    after = msgspec.structs.replace(before, group=group, recruited_by=recruited_by)
+    check(form, after, catalogue)
+    if form.faults:
+        return await _list_page(request, scope, catalogue, form, status=422)
+
+    def edit(stored: Membership) -> Membership:
+        return msgspec.structs.replace(stored, group=group, recruited_by=recruited_by)
+
+    await change(request, scope, Membership, *key, edit=edit)
+    return redirect("/merchant/affiliates", f"{before.affiliate_id} was saved. Orders that are booked from now on follow it.")
+
+
+def terms_form(membership: Membership) -> Form:
+    """A member's group and recruiter as they are."""
+    return Form.of(group=membership.group, recruited_by=membership.recruited_by)
 
 
 def actions_of(membership: Membership) -> tuple[Action, ...]:
@@ -126,7 +149,37 @@ def _joined(
     return sorted(rows, key=lambda row: (-row.orders, -row.clicks, row.affiliate.name, row.membership.programme_id))
 
 
+async def _list_page(request: Request, scope: Scope, catalogue: Catalogue, typed: Form | None = None, status: int = 200) -> Response:
+    """The page; ``typed`` stands in for the form of the member that it names."""
+    state = request.app.state
+    rows = await run(read_joined, state.books, state.events, catalogue, scope.tenant_id, state.clock())
+    keys = [(row.membership.programme_id, row.membership.affiliate_id) for row in rows]
+    forms = {key: terms_form(row.membership) for key, row in zip(keys, rows, strict=True)}
+    if typed is not None:
+        forms[typed.raw("programme_id"), typed.raw("affiliate_id")] = typed
+    return page(
+        request,
+        scope,
+        "merchant/affiliates.html",
+        status=status,
+        waiting=[row for row in rows if row.membership.status == "applied"],
+        others=[row for row in rows if row.membership.status != "applied"],
+        forms=forms,
+        groups=sorted({row.membership.group for row in rows} - {""}),
+        members=_members(rows),
+    )
+
+
+def _members(rows: list[Joined]) -> dict[str, list[tuple[str, str]]]:
+    """Those of each programme, as a form offers them."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in sorted(rows, key=lambda row: (row.affiliate.name, row.affiliate.affiliate_id)):
+        found.setdefault(row.membership.programme_id, []).append((row.affiliate.affiliate_id, row.affiliate.name))
+    return found
+
+
 routes: list[BaseRoute] = [
     Route("/merchant/affiliates", affiliates, methods=["GET"]),
     Route("/merchant/affiliates", decide_membership, methods=["POST"]),
+    Route("/merchant/affiliates/terms", set_terms, methods=["POST"]),
 ]

@@ -45,7 +45,7 @@ def check(form: Form, record: Record, catalogue: Catalogue) -> None:
     """
     for flaw in flaws_of(record, known_of(catalogue)):
         if flaw.field not in form.faults:
-            subject = "" if flaw.message.startswith("'") or flaw.message.startswith("rule ") else "This "
+            subject = "" if flaw.message.startswith(("'", "rule ", "limit ", "bonus ")) else "This "
             text = f"{subject}{flaw.message}."
             form.fault(flaw.field, text[:1].upper() + text[1:])
 

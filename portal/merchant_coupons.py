@@ -46,6 +46,21 @@ async def end_coupon(request: Request, scope: Scope) -> Response:
     return redirect("/merchant/coupons", f"{code} has ended.")
 
 
+@role("merchant")
+async def set_class(request: Request, scope: Scope) -> Response:
+    """POST /merchant/coupons/class: another class for a code, or none. What was booked before keeps what it was booked with."""
+    form, catalogue = await read_form(request), await own_catalogue(request, scope)
+    code, coupon_class = form.text("code", longest=64), form.text("coupon_class", required=False)
+    before = next((coupon for coupon in catalogue.coupons if coupon.code == code), None)
+    if before is None:
+        raise NotFound(f"there is no coupon {code}")
+    check(form, msgspec.structs.replace(before, coupon_class=coupon_class), catalogue)
+    if form.faults:
+        return redirect("/merchant/coupons", f"Nothing was changed. {next(iter(form.faults.values()))}")
+    await run(_classify, request.app.state.books, scope, code, coupon_class, request.app.state.clock())
+    return redirect("/merchant/coupons", f"{code} is {f'of the class {coupon_class}' if coupon_class else 'of no class'} now.")
+
+
 def read_coupon(form: Form, catalogue: Catalogue, tenant_id: str) -> Coupon:
     """The coupon of a form; its faults are noted on the form. The owner is a member of the programme."""
     code = form.text("code", longest=64).upper()
@@ -56,7 +71,16 @@ def read_coupon(form: Form, catalogue: Catalogue, tenant_id: str) -> Coupon:
     valid_from, valid_to = form.instant("valid_from", required=False), form.instant("valid_to", required=False)
     if valid_from is not None and valid_to is not None and valid_to <= valid_from:
         form.fault("valid_to", "The end must lie after the beginning.")
-    coupon = Coupon(tenant_id, code, programme_id, affiliate_id, valid_from, valid_to, form.checked("exclusive"))
+    coupon = Coupon(
+        tenant_id,
+        code,
+        programme_id,
+        affiliate_id,
+        valid_from,
+        valid_to,
+        form.checked("exclusive"),
+        form.text("coupon_class", required=False),
+    )
     check(form, coupon, catalogue)
     return coupon
 
@@ -87,6 +111,14 @@ def _end(books: Books, tenant_id: str, code: str, changed_by: str, at: Instant) 
             put(connection, msgspec.structs.replace(coupon, valid_to=at), changed_by, at)
 
 
+def _classify(books: Books, scope: Scope, code: str, coupon_class: str, at: Instant) -> None:
+    with books.writing() as connection:
+        coupon = find(connection, Coupon, scope.tenant_id, code)
+        if coupon is None:
+            raise NotFound(f"there is no coupon {code}")
+        put(connection, msgspec.structs.replace(coupon, coupon_class=coupon_class), scope.user_id, at)
+
+
 def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form, status: int = 200) -> Response:
     at = request.app.state.clock()
     names = {affiliate.affiliate_id: affiliate.name for affiliate in catalogue.affiliates}
@@ -99,6 +131,7 @@ def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form,
         status=status,
         rows=sorted(rows, key=lambda row: (order.index(row[2]), row[0].code)),
         form=form,
+        classes=sorted({coupon.coupon_class for coupon in catalogue.coupons} - {""}),
         programme_names={programme.programme_id: programme.name for programme in catalogue.programmes},
         programmes=[(programme.programme_id, programme.name) for programme in catalogue.programmes],
         affiliates=[(affiliate.affiliate_id, affiliate.name) for affiliate in catalogue.affiliates],
@@ -108,5 +141,6 @@ def _list_page(request: Request, scope: Scope, catalogue: Catalogue, form: Form,
 routes: list[BaseRoute] = [
     Route("/merchant/coupons", coupons, methods=["GET"]),
     Route("/merchant/coupons", add_coupon, methods=["POST"]),
+    Route("/merchant/coupons/class", set_class, methods=["POST"]),
     Route("/merchant/coupons/end", end_coupon, methods=["POST"]),
 ]

@@ -13,8 +13,8 @@ from core.clock import Instant
 from core.credit import Credit, Override
 from core.errors import Conflict, NotFound
 from core.scope import Scope
-from payouts.booking import Verdict
 from payouts.forecast import Amounts, forecast
+from payouts.orders import Verdict
 from portal.disputes import STATES, as_it_stood, case_page, read_message, take_step
 from portal.forms import Form, read_form
 from portal.page import page, redirect, run

@@ -11,8 +11,8 @@ from core.clock import Instant
 from core.credit import TouchClass
 from core.flaws import DAYS_LIMIT, HOURS_LIMIT
 from core.policy_rules import MINUTES_LIMIT, PAID_RECENT_LIMIT, SECONDS_LIMIT
+from portal.entries import plain_percent
 from portal.forms import Form
-from portal.merchant_rate_form import plain_percent
 
 CLASSES: tuple[TouchClass, ...] = get_args(TouchClass)
 COMMON: tuple[TouchClass, ...] = ("coupon", "click", "impression")

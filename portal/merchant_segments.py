@@ -12,9 +12,9 @@ from core.errors import NotFound
 from core.flaws import known_of
 from core.scope import Scope
 from core.segments import ORDER_FIELDS
+from portal.entries import read_list, typed_list
 from portal.forms import Form, read_form
 from portal.merchant_catalogue import change, check, create, own_catalogue
-from portal.merchant_rate_form import read_list, typed_list
 from portal.page import page, redirect
 from portal.sessions import role
 from portal.words import label

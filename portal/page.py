@@ -49,6 +49,8 @@ TEMPLATES.filters |= {
     "duration": words.duration,
     "label": words.label,
     "tone": words.tone,
+    "state": words.state,
+    "state_tone": words.state_tone,
     "sentence": words.sentence,
     "short": words.short,
     "path": lambda text: quote(str(text), safe=""),

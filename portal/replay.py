@@ -21,8 +21,8 @@ from core.clock import HOUR, Clock, Instant, format_instant
 from core.credit import Decision
 from core.errors import Conflict, FairshareError, NotFound
 from core.ids import mint
-from payouts.booking import Verdict
 from payouts.forecast import Amounts, Forecast, forecast
+from payouts.orders import Verdict
 from store.books import Books
 from store.catalogue import add, load_catalogue
 from store.cursors import REREAD_MS

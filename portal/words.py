@@ -62,11 +62,7 @@ LABELS = {
     "bot": "Does not count",
     "class_excluded": "Class not credited",
     "coupon_not_valid": "Coupon not valid",
-    # commissions, batches, memberships
-    "none": "Earns nothing",
-    "held": "On hold",
-    "payable": "Payable",
-    "batched": "In a payout",
+    # batches, memberships, kinds of commissions, adjustments
     "paid": "Paid",
     "prepared": "Prepared",
     "approved": "Approved",
@@ -77,6 +73,11 @@ LABELS = {
     "sale": "Sale",
     "refund": "Refund",
     "redecision": "New decision",
+    "rejection": "Rejected",
+    "adjustment": "Adjustment",
+    "proposed": "Waits for approval",
+    "booked": "Booked",
+    "rejected": "Rejected",
     # why a line earns nothing
     "no_rule": "No rule pays this line",
     "excluded_item": "This item earns nothing",
@@ -87,6 +88,7 @@ LABELS = {
     "refunded": "Refunded",
     "currency_not_supported": "Not in the rate card's currency",
     "unattributed": "Nobody earned the order",
+    "fraud_rejected": "Rejected by the merchant",
     "test": "Test order",
     # what a hit was
     "human": "Person",
@@ -128,11 +130,23 @@ LABELS = {
     "coalition": "coalition partner",
 }
 _TONES = {
-    "good": ("credited", "winner", "paid", "settled", "approved", "payable"),
-    "wait": ("pending", "held", "batched", "prepared", "applied"),
-    "bad": ("bot", "suspended", "void", "invalid_touch", "refund"),
+    "good": ("credited", "winner", "paid", "settled", "approved", "booked"),
+    "wait": ("pending", "prepared", "applied", "proposed"),
+    "bad": ("bot", "suspended", "void", "invalid_touch", "refund", "rejection", "rejected"),
 }
 TONES = {word: tone for tone, words in _TONES.items() for word in words}
+STATES = {
+    "none": ("Earns nothing", "plain"),
+    "pending": ("Pending", "wait"),
+    "held": ("On hold", "bad"),
+    "approved": ("Approved", "good"),
+    "payable": ("In a payout", "wait"),
+    "paid": ("Paid", "good"),
+    "reversed": ("Taken back", "plain"),
+    "expense": ("Cost", "plain"),
+    "batched": ("In a payout (former name)", "plain"),
+}
+"""Where money stands: a commission's states and the ledger's other accounts, with their tones. An order may be pending in another sense."""
 
 
 def label(word: str) -> str:
@@ -143,6 +157,16 @@ def label(word: str) -> str:
 def tone(word: str) -> str:
     """``good``, ``wait``, ``bad`` or ``plain``: which colour a term's badge has."""
     return TONES.get(word, "plain")
+
+
+def state(word: str) -> str:
+    """A state of money as a person reads it: ``held`` is "On hold"."""
+    return STATES[word][0] if word in STATES else label(word)
+
+
+def state_tone(word: str) -> str:
+    """The tone of a state of money."""
+    return STATES[word][1] if word in STATES else "plain"
 
 
 def money(minor: int, currency: str) -> str:

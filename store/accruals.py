@@ -15,6 +15,8 @@ class Accrual(msgspec.Struct, frozen=True):
 
     ``excess_minor`` was refunded beyond what the order had; ``refunds_refused`` were in another currency;
     ``problem`` says why the order could not be booked, and is empty otherwise.
+    ``setting`` and ``standing`` are what it was priced on, ``pricings`` what its earlier rows were (:mod:`payouts.pricings`), as JSON; None
+    where an earlier version of the program booked it.
     """
 
     tenant_id: str
@@ -27,6 +29,9 @@ class Accrual(msgspec.Struct, frozen=True):
     refunds_refused: int
     problem: str
     accrued_at: Instant
+    setting: dict[str, Any] | None = None
+    standing: dict[str, Any] | None = None
+    pricings: list[Any] = []
 
 
 _COLUMNS = [accruals.c[name] for name in Accrual.__struct_fields__]
@@ -35,6 +40,12 @@ _COLUMNS = [accruals.c[name] for name in Accrual.__struct_fields__]
 def of_orders(connection: Connection, tenant_id: str, order_ids: Sequence[str]) -> dict[str, Accrual]:
     mine = select(*_COLUMNS).where(accruals.c.tenant_id == tenant_id, accruals.c.order_id.in_(order_ids))
     return {row.order_id: Accrual(*row) for row in connection.execute(mine)}
+
+
+def page_of(connection: Connection, tenant_id: str, after: str, limit: int) -> list[Accrual]:
+    """A tenant's orders by id, from the one behind ``after``; at most ``limit``."""
+    mine = select(*_COLUMNS).where(accruals.c.tenant_id == tenant_id, accruals.c.order_id > after)
+    return [Accrual(*row) for row in connection.execute(mine.order_by(accruals.c.order_id).limit(limit))]
 
 
 def put_accruals(connection: Connection, rows: Sequence[Accrual], known: dict[str, Accrual]) -> None:

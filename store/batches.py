@@ -16,7 +16,7 @@ WhyLeftOut = Literal["negative", "below_minimum", "no_bank_details"]
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """An affiliate that a batch does not pay, and why; its balance stays payable and meets the next batch."""
+    """An affiliate that a batch does not pay, and why; its balance stays approved and meets the next batch."""
 
     affiliate_id: str
     amount_minor: int
@@ -46,7 +46,7 @@ class Payout(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """Payouts of one tenant and currency that are prepared, approved and settled together.
 
-    It holds what was payable and posted before ``cutoff_at`` (exclusive). ``content_hash`` covers header, payouts, accounts and lines.
+    It holds what was approved and posted before ``cutoff_at`` (exclusive). ``content_hash`` covers header, payouts, accounts and lines.
     """
 
     tenant_id: str

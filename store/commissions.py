@@ -9,8 +9,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from core.clock import Instant
 from store.schema import commissions, payout_lines, tenants
 
-Kind = Literal["sale", "refund", "redecision"]
-State = Literal["none", "held", "payable", "batched", "paid"]
+Kind = Literal["sale", "refund", "redecision", "rejection", "adjustment", "bonus"]
+State = Literal["none", "pending", "held", "approved", "payable", "paid"]
+Subject = Literal["order", "lead", "click", "impression", "bonus", "adjustment"]
 READ_AT_ONCE = 5_000
 
 
@@ -19,6 +20,10 @@ class Commission(msgspec.Struct, frozen=True):
 
     ``base_minor`` is the part of the line's net that the row is about: added by a sale, taken back by a refund.
     ``commission_id`` is made from the content (payouts.digests), so that an edited row no longer fits its id.
+    ``part`` is empty for what the affiliate earned itself, ``recruiter:1`` and so on for what it has of those it recruited.
+    ``capped_minor`` is what a maximum or the limit ``limit_id`` cut, a difference as the amount is. ``pricing_hash`` covers what the row
+    was priced on (payouts.pricings); rows of earlier versions of the program have none. All amounts are in ``currency``; what was
+    converted has its original amount, the rate, and its source and day; else these are empty.
     """
 
     tenant_id: str
@@ -44,6 +49,16 @@ class Commission(msgspec.Struct, frozen=True):
     posted_at: Instant
     entry_number: int | None
     idempotency_key: str
+    part: str = ""
+    capped_minor: int = 0
+    limit_id: str = ""
+    pricing_hash: str = ""
+    original_currency: str = ""
+    original_minor: int = 0
+    rate: str = ""
+    rate_source: str = ""
+    rate_date: str = ""
+    subject: Subject = "order"
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -100,31 +115,33 @@ def of_payout(connection: Connection, tenant_id: str, payout_id: str) -> list[Co
 
 
 def due_groups(connection: Connection, now: Instant, limit: int, tenant_id: str | None = None) -> list[tuple[str, str, str]]:
-    """``(tenant_id, affiliate_id, currency)`` with anything held until ``now`` or earlier."""
+    """``(tenant_id, affiliate_id, currency)`` with anything pending until ``now`` or earlier."""
     keys = (commissions.c.tenant_id, commissions.c.affiliate_id, commissions.c.currency)
-    due: Any = (commissions.c.state == "held") & (commissions.c.hold_until <= now)
+    due: Any = (commissions.c.state == "pending") & (commissions.c.hold_until <= now)
     # Naming the tenants lets the index (tenant, state, hold) answer.
     due &= commissions.c.tenant_id.in_(select(tenants.c.tenant_id)) if tenant_id is None else commissions.c.tenant_id == tenant_id
     return [tuple(row) for row in connection.execute(select(*keys).where(due).distinct().order_by(*keys).limit(limit))]
 
 
 def release_group(connection: Connection, tenant_id: str, affiliate_id: str, currency: str, now: Instant) -> list[Claimed]:
-    """Move everything due of one affiliate and currency from held to payable, at once; returns what moved, by id."""
+    """Move everything due of one affiliate and currency from pending to approved, at once; returns what moved, by id."""
     due = (commissions.c.hold_until <= now) & (commissions.c.affiliate_id == affiliate_id)
-    return _move(connection, tenant_id, "held", "payable", due & (commissions.c.currency == currency))
+    return _move(connection, tenant_id, "pending", "approved", due & (commissions.c.currency == currency))
 
 
-def payable_sums(connection: Connection, tenant_id: str, currency: str, cutoff_at: Instant) -> list[tuple[str, int]]:
-    """``(affiliate_id, amount_minor)`` of what is payable and was posted before the cut-off."""
-    payable = _payable(currency, cutoff_at) & (commissions.c.tenant_id == tenant_id) & (commissions.c.state == "payable")
-    statement = select(commissions.c.affiliate_id, func.sum(commissions.c.amount_minor)).where(payable)
+def approved_sums(connection: Connection, tenant_id: str, currency: str, cutoff_at: Instant) -> list[tuple[str, int]]:
+    """``(affiliate_id, amount_minor)`` of what is approved and was posted before the cut-off."""
+    approved = _before(currency, cutoff_at) & (commissions.c.tenant_id == tenant_id) & (commissions.c.state == "approved")
+    statement = select(commissions.c.affiliate_id, func.sum(commissions.c.amount_minor)).where(approved)
     return sorted((row[0], int(row[1])) for row in connection.execute(statement.group_by(commissions.c.affiliate_id)))
 
 
-def claim_payable(connection: Connection, tenant_id: str, currency: str, cutoff_at: Instant, affiliate_ids: Sequence[str]) -> list[Claimed]:
-    """Move what :func:`payable_sums` counted from payable to batched; a row can be claimed once. Returns it by id."""
+def claim_approved(
+    connection: Connection, tenant_id: str, currency: str, cutoff_at: Instant, affiliate_ids: Sequence[str]
+) -> list[Claimed]:
+    """Move what :func:`approved_sums` counted from approved to payable; a row can be claimed once. Returns it by id."""
     mine = commissions.c.affiliate_id.in_(affiliate_ids)
-    return _move(connection, tenant_id, "payable", "batched", _payable(currency, cutoff_at) & mine)
+    return _move(connection, tenant_id, "approved", "payable", _before(currency, cutoff_at) & mine)
 
 
 def state_sums(connection: Connection, tenant_id: str) -> list[tuple[str, str, str, int]]:
@@ -154,7 +171,7 @@ def amounts_in_payouts(connection: Connection, tenant_id: str) -> dict[str, int]
     return {row[0]: int(row[1]) for row in connection.execute(select(commissions.c.commission_id, commissions.c.amount_minor).where(mine))}
 
 
-def _payable(currency: str, cutoff_at: Instant) -> Any:
+def _before(currency: str, cutoff_at: Instant) -> Any:
     return (commissions.c.currency == currency) & (commissions.c.posted_at < cutoff_at)
 
 

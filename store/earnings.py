@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, tuple_
 from core.clock import DAY, Instant
 from store.schema import commissions
 
-STATES = ("held", "payable", "batched", "paid")
+STATES = ("pending", "held", "approved", "payable", "paid")
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -34,12 +34,12 @@ class OrderEarned(msgspec.Struct, frozen=True):
 
 
 def releases(connection: Connection, affiliate_id: str, most: int = 60) -> list[Release]:
-    """What is on hold, by the day on which it becomes payable, soonest first. Days before today await the next run."""
-    mine = (commissions.c.affiliate_id == affiliate_id) & (commissions.c.state == "held")
+    """What is pending, by the day on which it is approved, soonest first. Days before today await the next run."""
+    mine = (commissions.c.affiliate_id == affiliate_id) & (commissions.c.state == "pending")
     day = (commissions.c.hold_until - commissions.c.hold_until % DAY).label("day_at")
-    held = select(day, commissions.c.tenant_id, commissions.c.currency, commissions.c.amount_minor).where(mine).subquery()
-    keys = (held.c.day_at, held.c.tenant_id, held.c.currency)
-    rows = connection.execute(select(*keys, func.sum(held.c.amount_minor)).group_by(*keys).order_by(*keys).limit(most))
+    pending = select(day, commissions.c.tenant_id, commissions.c.currency, commissions.c.amount_minor).where(mine).subquery()
+    keys = (pending.c.day_at, pending.c.tenant_id, pending.c.currency)
+    rows = connection.execute(select(*keys, func.sum(pending.c.amount_minor)).group_by(*keys).order_by(*keys).limit(most))
     return [Release(int(row[0]), row[1], row[2], int(row[3])) for row in rows]
 
 

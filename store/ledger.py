@@ -8,24 +8,33 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select
 
 from core.clock import Instant
-from store.schema import batches, commissions, entries, postings
+from store.schema import batches, commissions, entries, periods, postings, tenants
 
 READ_AT_ONCE = 2_000
 
 
 class Posting(msgspec.Struct, frozen=True, array_like=True):
-    """One side of an entry. Positive is credit (towards the affiliate), negative is debit; never zero."""
+    """One side of an entry. Positive is credit (towards the affiliate), negative is debit; never zero.
+
+    What was converted keeps its origin: amount and currency, and the rate with its source and its day (``2026-11-20``).
+    """
 
     account: str
     affiliate_id: str
     currency: str
     amount_minor: int
+    original_currency: str = ""
+    original_minor: int = 0
+    rate: str = ""
+    rate_source: str = ""
+    rate_date: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True):
     """A set of postings that sum to zero per currency. ``hash`` chains it to the entry before (payouts.digests).
 
     ``evidence_hash`` covers the commissions or the batch that the entry books; empty where it only moves between accounts.
+    ``period`` is the accounting month, such as ``2026-11``; empty in entries of earlier versions of the program.
     """
 
     tenant_id: str
@@ -38,6 +47,7 @@ class Entry(msgspec.Struct, frozen=True):
     postings: tuple[Posting, ...]
     previous_hash: str
     hash: str
+    period: str = ""
 
 
 _ENTRY = [column for column in Entry.__struct_fields__ if column != "postings"]
@@ -49,6 +59,22 @@ def head(connection: Connection, tenant_id: str) -> tuple[int, str]:
     newest = select(entries.c.number, entries.c.hash).where(entries.c.tenant_id == tenant_id).order_by(entries.c.number.desc()).limit(1)
     row = connection.execute(newest).first()
     return (int(row[0]), str(row[1])) if row else (0, "")
+
+
+def heads(connection: Connection) -> list[tuple[str, int, str]]:
+    """``(tenant_id, number, hash)`` of every tenant's last entry, by tenant."""
+    newest = select(entries.c.tenant_id, func.max(entries.c.number).label("number")).group_by(entries.c.tenant_id).subquery()
+    same = (entries.c.tenant_id == newest.c.tenant_id) & (entries.c.number == newest.c.number)
+    rows = connection.execute(select(entries.c.tenant_id, entries.c.number, entries.c.hash).join(newest, same))
+    return sorted((row[0], int(row[1]), row[2]) for row in rows)
+
+
+def calendar_of(connection: Connection, tenant_id: str) -> tuple[str, str]:
+    """A tenant's time zone (UTC for one that is not in the catalogue), and its newest closed month; empty where none is."""
+    closed = select(func.max(periods.c.month)).where(periods.c.tenant_id == tenant_id).scalar_subquery()
+    zone = select(tenants.c.time_zone).where(tenants.c.tenant_id == tenant_id).scalar_subquery()
+    row = connection.execute(select(zone, closed)).one()
+    return row[0] or "UTC", row[1] or ""
 
 
 def insert_entries(connection: Connection, batch: Sequence[Entry]) -> None:
@@ -94,6 +120,31 @@ def tenants_with_money(connection: Connection) -> list[str]:
     """Tenants with anything in the ledger, among commissions or in batches."""
     tables = (entries, postings, commissions, batches)
     return sorted({tenant_id for table in tables for tenant_id in connection.scalars(select(table.c.tenant_id).distinct())})
+
+
+def tenants_to_rename(connection: Connection, key: str) -> list[str]:
+    """Tenants with entries of earlier versions of the program, and none under this idempotency key."""
+    other = entries.alias()
+    done = select(other.c.number).where(other.c.tenant_id == entries.c.tenant_id, other.c.idempotency_key == key).exists()
+    return sorted(connection.scalars(select(entries.c.tenant_id).where(entries.c.period == "", ~done).distinct()))
+
+
+def sums_without_period(connection: Connection, tenant_id: str) -> dict[tuple[str, str, str], int]:
+    """``(affiliate_id, currency, account)`` -> amount, over the entries of earlier versions of the program."""
+    keys = (postings.c.affiliate_id, postings.c.currency, postings.c.account)
+    same = (entries.c.tenant_id == postings.c.tenant_id) & (entries.c.number == postings.c.number)
+    mine = (entries.c.tenant_id == tenant_id) & (entries.c.period == "")
+    rows = connection.execute(select(*keys, func.sum(postings.c.amount_minor)).join(entries, same).where(mine).group_by(*keys))
+    return {(row[0], row[1], row[2]): int(row[3]) for row in rows}
+
+
+def taken_back_without_period(connection: Connection, tenant_id: str) -> dict[tuple[str, str], int]:
+    """``(affiliate_id, currency)`` -> what commissions took back (positive) that entries of earlier versions booked."""
+    keys = (commissions.c.affiliate_id, commissions.c.currency)
+    same = (entries.c.tenant_id == commissions.c.tenant_id) & (entries.c.number == commissions.c.entry_number)
+    mine = (entries.c.tenant_id == tenant_id) & (entries.c.period == "") & (commissions.c.amount_minor < 0)
+    rows = connection.execute(select(*keys, func.sum(commissions.c.amount_minor)).join(entries, same).where(mine).group_by(*keys))
+    return {(row[0], row[1]): -int(row[2]) for row in rows}
 
 
 def stray_posting(connection: Connection, tenant_id: str) -> tuple[int, int] | None:

@@ -99,12 +99,12 @@ def earned_from_orders(connection: Connection, tenant_id: str, order_ids: Sequen
 
 
 def releases(connection: Connection, tenant_id: str, before: Instant) -> list[Release]:
-    """What is on hold until a moment before ``before``, by day and currency, soonest first."""
+    """What is pending until a moment before ``before``, by day and currency, soonest first."""
     table = commissions
-    mine = (table.c.tenant_id == tenant_id) & (table.c.state == "held") & (table.c.hold_until < before)
+    mine = (table.c.tenant_id == tenant_id) & (table.c.state == "pending") & (table.c.hold_until < before)
     day = (table.c.hold_until - table.c.hold_until % DAY).label("day_at")
-    held = select(day, table.c.currency, table.c.amount_minor).where(mine).subquery()
-    keys = (held.c.day_at, held.c.currency)
-    statement = select(*keys, func.sum(held.c.amount_minor), func.count()).group_by(*keys)
+    pending = select(day, table.c.currency, table.c.amount_minor).where(mine).subquery()
+    keys = (pending.c.day_at, pending.c.currency)
+    statement = select(*keys, func.sum(pending.c.amount_minor), func.count()).group_by(*keys)
     found = (Release(int(row[0]), row[1], int(row[2]), int(row[3])) for row in connection.execute(statement))
     return sorted(found, key=lambda release: (release.day_at, release.currency))

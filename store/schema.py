@@ -61,8 +61,8 @@ def _list(name: str) -> Column[list[str]]:
     return Column(name, JSON, nullable=False, server_default=text("'[]'"))
 
 
-def _minor(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
+def _minor(name: str, default: int | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=None if default is None else str(default))
 
 
 def _to(table: str, *columns: str) -> ForeignKeyConstraint:
@@ -73,7 +73,7 @@ def _to(table: str, *columns: str) -> ForeignKeyConstraint:
 
 tenants = Table(
     "tenants", metadata, _key("tenant_id"), _text("name"), _text("currency", 3, None), _text("time_zone", 64, "UTC"),
-    _text("click_parameter", 32, "fsclick"), _number("lapsed_after_days", 365),
+    _text("click_parameter", 32, "fsclick"), _number("lapsed_after_days", 365), _minor("adjustment_limit_minor", 0),
 )  # fmt: skip
 stores = Table(
     "stores", metadata, _key("tenant_id"), _key("store_id"), _text("name"), _text("channel", 16, "web"), _text("segment", 64),
@@ -92,7 +92,7 @@ affiliates = Table(
 memberships = Table(
     "memberships", metadata, _key("tenant_id"), _key("programme_id"), _key("affiliate_id"), _text("status", 16, None),
     _instant("applied_at"), _instant("approved_at", nullable=True), _instant("suspended_at", nullable=True),
-    Column("software", Boolean, nullable=False, server_default=false()),
+    Column("software", Boolean, nullable=False, server_default=false()), _text("group", 64), _text("recruited_by", 64),
     CheckConstraint("status IN ('applied', 'approved', 'suspended')", name="status"),
     _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"), Index(None, "affiliate_id"),
 )  # fmt: skip
@@ -107,7 +107,7 @@ links = Table(
 coupons = Table(
     "coupons", metadata, _key("tenant_id"), _key("code"), _id("programme_id"), _id("affiliate_id"),
     _instant("valid_from", nullable=True), _instant("valid_to", nullable=True),
-    Column("exclusive", Boolean, nullable=False, server_default=false()),
+    Column("exclusive", Boolean, nullable=False, server_default=false()), _text("coupon_class", 64),
     _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"),
 )  # fmt: skip
 policies = Table(
@@ -123,6 +123,8 @@ policies = Table(
 rate_cards = Table(
     "rate_cards", metadata, _key("tenant_id"), _key("programme_id"), Column("version", Integer, primary_key=True, autoincrement=False),
     _instant("effective_from"), Column("hold_days", Integer, nullable=False), Column("rules", JSON, nullable=False),
+    _text("priced_at", 16, "order"), _list("pays_on"), _minor("minimum_order_minor", 0), _list("limits"), _list("bonuses"),
+    _list("recruiter_bps"), _text("recruiter_of", 16, "commission"), _text("settle_in", 3), _text("fx_rounding", 16, "down"),
     _to("programmes", "tenant_id", "programme_id"),
 )  # fmt: skip
 users = Table(
@@ -180,12 +182,14 @@ entries = Table(
     "entries", metadata, _key("tenant_id"), Column("number", Integer, primary_key=True, autoincrement=False), _text("kind", 32, None),
     _text("idempotency_key", 255, None), _instant("posted_at"), _text("memo", 1024),
     _text("evidence_hash", 64), Column("previous_hash", String(64), nullable=False), Column("hash", String(64), nullable=False),
-    UniqueConstraint("tenant_id", "idempotency_key"),
+    _text("period", 7), UniqueConstraint("tenant_id", "idempotency_key"),
 )  # fmt: skip
+"""``period`` is the accounting month; empty in entries of earlier versions of the program. A trigger refuses a closed one."""
 postings = Table(
     "postings", metadata, _key("tenant_id"), Column("number", Integer, primary_key=True, autoincrement=False),
     Column("position", Integer, primary_key=True, autoincrement=False), _text("account", 32, None), _text("affiliate_id", 64),
-    _text("currency", 3, None), _minor("amount_minor"), CheckConstraint("amount_minor <> 0", name="amount"),
+    _text("currency", 3, None), _minor("amount_minor"), _text("original_currency", 3), _minor("original_minor", 0), _text("rate", 128),
+    _text("rate_source", 32), _text("rate_date", 10), CheckConstraint("amount_minor <> 0", name="amount"),
     _to("entries", "tenant_id", "number"), Index(None, "tenant_id", "affiliate_id", "account"),
 )  # fmt: skip
 commissions = Table(
@@ -195,9 +199,11 @@ commissions = Table(
     Column("rate_card_version", Integer, nullable=False), _text("rule_id", 64), _text("reason", 32), _text("touch_id", 128),
     Column("decision_revision", Integer, nullable=False), Column("policy_version", Integer, nullable=False),
     _text("inputs_hash", 64), _text("state", 16, None), _instant("ordered_at"), _instant("hold_until"), _instant("posted_at"),
-    Column("entry_number", Integer, nullable=True), _text("idempotency_key", 255, None),
-    CheckConstraint("kind IN ('sale', 'refund', 'redecision')", name="kind"),
-    CheckConstraint("state IN ('none', 'held', 'payable', 'batched', 'paid')", name="state"),
+    Column("entry_number", Integer, nullable=True), _text("idempotency_key", 255, None), _text("part", 16), _minor("capped_minor", 0),
+    _text("limit_id", 64), _text("pricing_hash", 64), _text("original_currency", 3), _minor("original_minor", 0), _text("rate", 128),
+    _text("rate_source", 32), _text("rate_date", 10), _text("subject", 16, "order"),
+    CheckConstraint("kind IN ('sale', 'refund', 'redecision', 'rejection', 'adjustment', 'bonus')", name="kind"),
+    CheckConstraint("state IN ('none', 'pending', 'held', 'approved', 'payable', 'paid')", name="state"),
     UniqueConstraint("tenant_id", "idempotency_key"), _to("programmes", "tenant_id", "programme_id"),
     Index(None, "tenant_id", "order_id"), Index(None, "affiliate_id", "tenant_id"), Index(None, "tenant_id", "state", "hold_until"),
 )  # fmt: skip
@@ -206,9 +212,14 @@ accruals = Table(
     "accruals", metadata, _key("tenant_id"), Column("order_id", String(128), primary_key=True),
     Column("decision_revision", Integer, nullable=False), _text("fingerprint", 64, None), _minor("refunded_minor"), _minor("excess_minor"),
     Column("refunds_known", Integer, nullable=False), Column("refunds_refused", Integer, nullable=False), _text("problem"),
-    _instant("accrued_at"),
+    _instant("accrued_at"), Column("setting", JSON(none_as_null=True), nullable=True),
+    Column("standing", JSON(none_as_null=True), nullable=True), _list("pricings"),
 )  # fmt: skip
-"""What each order looked like when it was last booked: a repeat is skipped, and what could not be booked stays visible."""
+"""What each order looked like when it was last booked: a repeat is skipped, and what could not be booked stays visible.
+
+``setting`` and ``standing`` are what it was priced on, NULL where an earlier version of the program booked it; ``pricings`` are those that
+earlier rows of it were priced on.
+"""
 batches = Table(
     "batches", metadata, _key("tenant_id"), _key("batch_id"), _text("currency", 3, None), _text("state", 16, None), _instant("cutoff_at"),
     Column("prepared_by", String(255), nullable=False), _instant("prepared_at"), Column("content_hash", String(64), nullable=False),
@@ -233,6 +244,54 @@ payout_lines = Table(
     Index("uq_payout_lines_live", "tenant_id", "commission_id", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
 )  # fmt: skip
 """A commission sits in at most one live payout; voiding a batch ends its lines' life and frees the commissions."""
+periods = Table(
+    "periods", metadata, _key("tenant_id"), Column("month", String(7), primary_key=True), _text("closed_by"), _instant("closed_at"),
+    Column("head_number", Integer, nullable=False), _text("head_hash", 64), _to("tenants", "tenant_id"),
+)  # fmt: skip
+"""Closed accounting months, append-only. The newest one closes all before it; ``head`` is where the ledger ended then."""
+holds = Table(
+    "holds", metadata, _key("tenant_id"), Column("number", Integer, primary_key=True, autoincrement=False), _text("action", 16, None),
+    _text("order_id", 128), _text("affiliate_id", 64), _text("reason"), _text("decided_by"), _instant("decided_at"),
+    CheckConstraint("action IN ('hold', 'release', 'reject')", name="action"),
+    CheckConstraint("order_id <> '' OR affiliate_id <> ''", name="subject"),
+    CheckConstraint("reason <> '' AND decided_by <> ''", name="reason"),
+    _to("tenants", "tenant_id"), Index(None, "tenant_id", "order_id", "affiliate_id"),
+)  # fmt: skip
+"""What people said about commissions of an order, an affiliate, or one affiliate of an order; append-only, the newest row counts."""
+adjustments = Table(
+    "adjustments", metadata, _key("tenant_id"), _key("adjustment_id"), _id("programme_id"), _id("affiliate_id"),
+    _text("currency", 3, None), _minor("amount_minor"), _text("reason"), _text("proposed_by"), _instant("proposed_at"),
+    _minor("limit_minor"), _text("state", 16, None), _text("decided_by"), _instant("decided_at", nullable=True), _text("decided_reason"),
+    CheckConstraint("amount_minor <> 0 AND limit_minor >= 0", name="amount"),
+    CheckConstraint("reason <> '' AND proposed_by <> ''", name="reason"),
+    CheckConstraint("state IN ('proposed', 'booked', 'rejected')", name="state"),
+    CheckConstraint("(state = 'proposed') = (decided_by = '')", name="decided"),
+    CheckConstraint(
+        "state <> 'booked' OR amount_minor BETWEEN -limit_minor AND limit_minor OR decided_by <> proposed_by", name="four_eyes"
+    ),
+    _to("programmes", "tenant_id", "programme_id"), _to("affiliates", "affiliate_id"),
+)  # fmt: skip
+"""Manual adjustments. A proposal is decided once, and never changed; ``limit_minor`` is the tenant's limit when it was made."""
+
+exchange_rates = Table(
+    "exchange_rates", metadata, Column("source", String(16), primary_key=True), Column("currency", String(3), primary_key=True),
+    Column("published_on", String(10), primary_key=True), _text("value", 20, None), _instant("imported_at"),
+    Index(None, "source", "published_on"),
+)  # fmt: skip
+"""Append-only, the installation's: one euro bought ``value`` (a decimal, as published) of ``currency`` on a day (2026-11-20)."""
+
+traffic_days = Table(
+    "traffic_days", metadata, _key("tenant_id"), _key("programme_id"), _key("affiliate_id"),
+    Column("subject", String(16), primary_key=True), Column("day", String(10), primary_key=True), _text("time_zone", 64, None),
+    _instant("due_at", nullable=True), _minor("known_until", 0),
+    _minor("named", 0), _minor("addressed", 0), Column("counts", JSON, nullable=False, server_default=text("'{}'")),
+    Column("setting", JSON(none_as_null=True), nullable=True), _text("problem"), _instant("worked_at", nullable=True),
+    Column("order_id", String(128), nullable=False), _text("inputs_hash", 64), _list("payments"),
+    CheckConstraint("subject IN ('click', 'impression')", name="subject"),
+    UniqueConstraint("tenant_id", "order_id"), _to("programmes", "tenant_id", "programme_id"), Index(None, "due_at"),
+)  # fmt: skip
+"""What an affiliate's clicks or impressions of a day were counted as when they were last booked. ``due_at``: when to count again, NULL for
+not. ``counts`` are numbers by rule, ``setting`` is what they were priced on; ``order_id`` stands for the day where an order's id would."""
 
 # --- what people decide about decisions ------------------------------------------------------------------------------
 
@@ -281,3 +340,62 @@ replay_orders = Table(
     Column("change", JSON, nullable=False), _to("replays", "tenant_id", "replay_id"),
 )  # fmt: skip
 """The orders that a replay decides otherwise."""
+
+# --- what orders mean for each other -----------------------------------------------------------------------------------
+
+_ORDER = String(128).with_variant(String(128, collation="C"), "postgresql")
+"""Orders of the same time go by their ids' characters, the same in every database."""
+
+
+def _order_key() -> Column[str]:
+    return Column("order_id", _ORDER, primary_key=True)
+
+
+measures = Table(
+    "measures", metadata, _key("tenant_id"), _order_key(), _key("programme_id"), _key("affiliate_id"), _instant("ordered_at"),
+    _text("time_zone", 64, None), Column("version", Integer, nullable=False), Column("orders", Integer, nullable=False),
+    _minor("revenue_minor"), _minor("commission_minor"),
+    Index("ix_measures_account", "tenant_id", "programme_id", "affiliate_id", "ordered_at", "order_id"),
+)  # fmt: skip
+"""What each order counts for each affiliate now. ``time_zone`` is the one that the order's periods are in for ever."""
+measure_days = Table(
+    "measure_days", metadata, _key("tenant_id"), _key("programme_id"), _key("affiliate_id"),
+    Column("day", Integer, primary_key=True, autoincrement=False), _minor("orders"), _minor("revenue_minor"), _minor("commission_minor"),
+)  # fmt: skip
+"""Sums of measures by day since 1970 (UTC), so that a long period is summed by its days."""
+steps = Table(
+    "steps", metadata, _key("tenant_id"), _order_key(), _key("programme_id"), _key("affiliate_id"), _key("rule_id"),
+    _instant("ordered_at"), _text("measure", 16, None), Column("retroactive", Boolean, nullable=False), _instant("period_start"),
+    _instant("period_end"), Column("step", Integer, nullable=False), _minor("low_minor"), Column("high_minor", BigInteger, nullable=True),
+    Index("ix_steps_account", "tenant_id", "programme_id", "affiliate_id", "ordered_at", "order_id"),
+)  # fmt: skip
+"""Which step paid: the price stands while what is reached stays in [``low_minor``, ``high_minor``)."""
+grants = Table(
+    "grants", metadata, _key("tenant_id"), _order_key(), _key("programme_id"), _key("limit_id"), _key("affiliate_id"),
+    _instant("ordered_at"), _instant("period_start"), _minor("amount_minor"), _minor("left_minor"), _minor("asked_minor"),
+    _minor("granted_minor"), CheckConstraint("granted_minor BETWEEN 0 AND left_minor AND left_minor <= asked_minor", name="granted"),
+    Index("ix_grants_account", "tenant_id", "programme_id", "limit_id", "affiliate_id", "ordered_at", "order_id"),
+    Index(
+        "ix_grants_cut", "tenant_id", "programme_id", "limit_id", "affiliate_id", "ordered_at", "order_id",
+        sqlite_where=text("left_minor < asked_minor"), postgresql_where=text("left_minor < asked_minor"),
+    ),
+)  # fmt: skip
+"""What each order asked of a limit and was granted, all of it due now; ``affiliate_id`` empty where the limit is everybody's budget."""
+grant_days = Table(
+    "grant_days", metadata, _key("tenant_id"), _key("programme_id"), _key("limit_id"), _key("affiliate_id"),
+    Column("day", Integer, primary_key=True, autoincrement=False), _minor("asked_minor"), _minor("granted_minor"),
+)  # fmt: skip
+"""Sums of grants by day since 1970 (UTC)."""
+zones = Table("zones", metadata, _key("tenant_id"), _key("time_zone"))
+"""Every time zone that periods of the tenant's orders were counted in."""
+reprice = Table(
+    "reprice", metadata, _key("tenant_id"), _order_key(), _instant("ordered_at"), _text("why", 16, None),
+    Column("walk", Boolean, nullable=False), _instant("queued_at"), Index(None, "tenant_id", "ordered_at", "order_id"),
+)  # fmt: skip
+"""Orders to price again, because others changed. ``walk``: when it is done, what lies behind it is looked at, changed or not."""
+bonuses = Table(
+    "bonuses", metadata, _key("tenant_id"), _key("programme_id"), _key("affiliate_id"), _key("bonus_id"),
+    Column("period", String(16), primary_key=True), Column("version", Integer, nullable=False), Column("order_id", _ORDER, nullable=False),
+    _instant("ordered_at"), _minor("amount_minor"), Column("booked", Integer, nullable=False),
+)  # fmt: skip
+"""What is booked for a bonus of one period: by the order that reached it; ``amount_minor`` 0: taken back. ``booked`` counts commissions."""

@@ -1,5 +1,6 @@
 """Generators: instants, amounts, and whole catalogues that are sound."""
 
+from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
@@ -9,29 +10,39 @@ from core.catalogue import (
     RECORD_KEYS,
     Affiliate,
     ApiKey,
+    Bonus,
     Catalogue,
+    Clause,
     Coalition,
     CoalitionMember,
     Condition,
     Coupon,
     CouponRule,
+    Limit,
     Link,
+    Measure,
     Membership,
     Model,
     PaidRule,
+    Period,
     Policy,
     Programme,
     RateCard,
     Rule,
     Segment,
     Store,
+    Subject,
     Tenant,
+    Tier,
+    Tiers,
     TouchWindow,
     User,
 )
+from core.conditions import CHOICES, EQUALITY, ONE_VALUE, attributes_of, kind_of, operators_of, parse_value
 from core.credit import TouchClass
 from core.events import CHANNELS
-from core.money import LIMIT_MINOR
+from core.money import LIMIT_MINOR, format_amount
+from core.rate_rules import PER
 from core.scope import ROLES
 
 instants = st.integers(0, 4_102_444_800_000)
@@ -41,6 +52,7 @@ slugs = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 channels = st.sampled_from(CHANNELS)
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20).filter(str.strip)
 texts = st.one_of(st.just(""), names)
+words = texts.map(str.strip)
 hosts = st.from_regex(r"[a-z0-9]{1,8}(?:\.[a-z]{2,5}){1,2}", fullmatch=True)
 paths = st.from_regex(r"(?:/[a-zA-Z0-9_%.~-]{0,8}){0,3}(?:\?[a-z]{1,3}=[a-z0-9&=]{0,9})?", fullmatch=True)
 emails = st.builds(lambda name, host: f"{name}@{host}", st.from_regex(r"[a-z0-9.+]{1,9}", fullmatch=True), hosts)
@@ -56,6 +68,7 @@ tenants = st.builds(
     time_zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo"]),
     click_parameter=st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,8}", fullmatch=True),
     lapsed_after_days=st.integers(1, 3650),
+    adjustment_limit_minor=amounts,
 )
 affiliates = st.builds(
     Affiliate,
@@ -66,7 +79,11 @@ affiliates = st.builds(
     account_holder=texts,
     iban=ibans,
 )
-pays = st.one_of(bps.map(lambda share: {"percent_bps": share}), amounts.map(lambda minor: {"fixed_minor": minor}))
+positive = st.integers(1, LIMIT_MINOR)
+measures, periods = st.sampled_from(get_args(Measure)), st.sampled_from(get_args(Period))
+limits = st.tuples(positive, periods, st.booleans())
+bonuses = st.builds(Bonus, slugs, measures, periods, positive, positive)
+numbers = st.integers(0, 10**6).flatmap(lambda whole: st.sampled_from([f"{whole}", f"{whole}.5", f"{whole}.0625"]))
 at_order = ["coupon", "exclusive_coupon", "clickless", "agent"]
 windows = st.one_of(
     st.builds(TouchWindow, st.sampled_from(at_order), st.integers(0, 9999), st.booleans()),
@@ -105,12 +122,12 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
         "links": _links(draw, members, programmes),
         "coupons": _coupons(draw, members),
         "policies": _policies(draw, programmes, groups),
-        "rate_cards": _rate_cards(draw, programmes, groups),
         "users": _users(draw, owners, partners),
         "api_keys": _api_keys(draw, owners),
         "segments": groups,
         "coalitions": _coalitions(draw, owners),
     }
+    pieces["rate_cards"] = _rate_cards(draw, owners, programmes, pieces)
     return Catalogue(**{kind: tuple(sorted(records, key=lambda one: _key(kind, one))) for kind, records in pieces.items()})
 
 
@@ -170,8 +187,18 @@ def _memberships(draw: st.DrawFn, programmes: list[Programme], partners: list[Af
             life = draw(st.sampled_from([("applied", 1), ("approved", 2), ("suspended", 3)]))
             dates = [at if i < life[1] else None for i, at in enumerate(times)]
             key = (programme.tenant_id, programme.programme_id, partner.affiliate_id)
-            members.append(Membership(*key, life[0], times[0], *dates[1:], draw(st.booleans())))
-    return [member for member in members if draw(st.booleans())]
+            members.append(Membership(*key, life[0], times[0], *dates[1:], draw(st.booleans()), draw(words)))
+    return _recruited(draw, [member for member in members if draw(st.booleans())])
+
+
+def _recruited(draw: st.DrawFn, members: list[Membership]) -> list[Membership]:
+    """Some members brought by others; always by earlier ones of the list, so that there is no circle."""
+    found = []
+    for number, member in enumerate(members):
+        place = (member.tenant_id, member.programme_id)
+        earlier = ["", *(one.affiliate_id for one in members[:number] if (one.tenant_id, one.programme_id) == place)]
+        found.append(msgspec.structs.replace(member, recruited_by=draw(st.sampled_from(earlier))))
+    return found
 
 
 def _links(draw: st.DrawFn, members: list[Membership], programmes: list[Programme]) -> list[Link]:
@@ -195,7 +222,7 @@ def _caps(draw: st.DrawFn, allowed: tuple[str, ...]) -> tuple[int | None, int | 
 def _coupons(draw: st.DrawFn, members: list[Membership]) -> list[Coupon]:
     def build(member: Membership, slug: str) -> Coupon:
         owner = (member.programme_id, member.affiliate_id)
-        return Coupon(member.tenant_id, slug.upper(), *owner, *draw(open_spans), draw(st.booleans()))
+        return Coupon(member.tenant_id, slug.upper(), *owner, *draw(open_spans), draw(st.booleans()), draw(words))
 
     return list({(coupon.tenant_id, coupon.code): coupon for coupon in _of_each(draw, members, build)}.values())
 
@@ -257,25 +284,123 @@ def _classes(draw: st.DrawFn) -> tuple[TouchWindow, ...]:
     return (TouchWindow(first.touch, first.window_hours), *others)
 
 
-def _rate_cards(draw: st.DrawFn, programmes: list[Programme], groups: list[Segment]) -> list[RateCard]:
-    def rule(programme: Programme, rule_id: str) -> Rule:
-        several = st.lists(texts, max_size=3).map(tuple)
-        return Rule(
-            rule_id,
-            draw(st.integers(0, 1000)),
-            **draw(pays),
-            per=draw(st.sampled_from(["order", "line", "unit"])),
-            categories=draw(several),
-            skus=draw(several),
-            customer_status=draw(customer_statuses),
-            segments=_some_segments(draw, programme.tenant_id, groups),
-        )
+class Named(msgspec.Struct, frozen=True):
+    """What the conditions of a programme's rate cards may name."""
 
+    currency: str
+    segments: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+def _rate_cards(draw: st.DrawFn, owners: list[Tenant], programmes: list[Programme], pieces: dict[str, list[Any]]) -> list[RateCard]:
     def build(programme: Programme, version: int) -> RateCard:
-        own = tuple(rule(programme, rule_id) for rule_id in draw(st.lists(slugs, max_size=3, unique=True)))
-        return RateCard(programme.tenant_id, programme.programme_id, version, draw(instants), draw(st.integers(0, 365)), own)
+        named = _named(programme, owners, pieces)
+        rules = tuple(_rule(draw, rule_id, named) for rule_id in draw(st.lists(slugs, max_size=3, unique=True)))
+        return draw(_rate_card(programme, version, rules))
 
     return [build(programme, version) for programme in programmes for version in draw(_versions)]
+
+
+def _named(programme: Programme, owners: list[Tenant], pieces: dict[str, list[Any]]) -> Named:
+    currency = next(tenant.currency for tenant in owners if tenant.tenant_id == programme.tenant_id)
+    own = {kind: [one for one in pieces[kind] if one.tenant_id == programme.tenant_id] for kind in ("segments", "stores", "memberships")}
+    members = tuple(one.affiliate_id for one in own["memberships"] if one.programme_id == programme.programme_id)
+    return Named(currency, tuple(one.segment_id for one in own["segments"]), tuple(one.store_id for one in own["stores"]), members)
+
+
+@st.composite
+def _rate_card(draw: st.DrawFn, programme: Programme, version: int, rules: tuple[Rule, ...]) -> RateCard:
+    ids = [rule.rule_id for rule in rules]
+    some = st.lists(st.sampled_from(ids), unique=True).map(tuple) if ids else st.just(())
+    return RateCard(
+        programme.tenant_id,
+        programme.programme_id,
+        version,
+        draw(instants),
+        draw(st.integers(0, 365)),
+        rules,
+        priced_at=draw(st.sampled_from(["order", "touch"])),
+        pays_on=draw(st.sampled_from([(), ("tax",), ("shipping",), ("tax", "shipping")])),
+        minimum_order_minor=draw(amounts),
+        limits=tuple(Limit(slug, *draw(limits), draw(some)) for slug in draw(st.lists(slugs, max_size=2, unique=True))),
+        bonuses=tuple(draw(st.lists(bonuses, max_size=2, unique_by=lambda bonus: bonus.bonus_id))),
+        recruiter_bps=tuple(draw(st.lists(st.integers(1, 1000), max_size=10))),
+        recruiter_of=draw(st.sampled_from(["commission", "revenue"])),
+        settle_in=draw(st.sampled_from(["", "EUR", "JPY"])),
+        fx_rounding=draw(st.sampled_from(["down", "half_even", "up"])),
+    )
+
+
+def _rule(draw: st.DrawFn, rule_id: str, named: Named) -> Rule:
+    subject: Subject = draw(st.sampled_from(["order", "order", "order", "lead", "click", "impression"]))
+    per, when = draw(st.sampled_from(PER[subject])), draw(st.one_of(st.none(), clauses(subject, named)))
+    priority = draw(st.integers(0, 1000))
+    if subject != "order":
+        return Rule(rule_id, priority, fixed_minor=draw(amounts), per=per, subject=subject, when=when)
+    several = st.lists(texts, max_size=3).map(tuple)
+    shape = draw(st.sampled_from([("percent_bps",), ("fixed_minor",), ("percent_bps", "fixed_minor")]))
+    return Rule(
+        rule_id,
+        priority,
+        **_pays(draw, shape),
+        per=per,
+        categories=draw(several),
+        skus=draw(several),
+        customer_status=draw(customer_statuses),
+        segments=tuple(draw(st.lists(st.sampled_from(named.segments), unique=True))) if named.segments else (),
+        when=when,
+        most_minor=draw(st.one_of(st.none(), positive)),
+        tiers=_tiers(draw, shape) if draw(st.booleans()) else None,
+    )
+
+
+@st.composite
+def rate_cards(draw: st.DrawFn, named: Named) -> RateCard:
+    """Sound cards of north's programme main, whose conditions name what there is."""
+    rules = tuple(_rule(draw, rule_id, named) for rule_id in draw(st.lists(slugs, max_size=3, unique=True)))
+    return draw(_rate_card(Programme("north", "main", "Main", "https://north.example/"), 1, rules))
+
+
+def _pays(draw: st.DrawFn, shape: tuple[str, ...]) -> dict[str, int]:
+    return {name: draw(bps if name == "percent_bps" else amounts) for name in shape}
+
+
+def _tiers(draw: st.DrawFn, shape: tuple[str, ...]) -> Tiers:
+    reached = sorted(draw(st.lists(positive, min_size=1, max_size=3, unique=True)))
+    return Tiers(draw(measures), draw(periods), tuple(Tier(one, **_pays(draw, shape)) for one in reached), draw(st.booleans()))
+
+
+@lru_cache(512)
+def clauses(subject: Subject, named: Named, depth: int = 1) -> st.SearchStrategy[Clause]:
+    """Sound conditions of rules that pay for ``subject``: up to three levels, each of up to three clauses."""
+    leaf = st.composite(_leaf)(subject, named)
+    if depth == 3:
+        return leaf
+    several = st.lists(clauses(subject, named, depth + 1), min_size=1, max_size=3).map(tuple)
+    return st.one_of(leaf, several.map(lambda them: Clause(all=them)), several.map(lambda them: Clause(any=them)))
+
+
+def _leaf(draw: st.DrawFn, subject: Subject, named: Named) -> Clause:
+    ids = {("customer", "segments"): named.segments, ("order", "store"): named.stores, ("affiliate", "id"): named.members}
+    free = [("order", "loyalty_tier"), ("item", "season")]
+    asked = [one for one in (*attributes_of(subject), *(free if subject == "order" else ())) if ids.get(one, ("an id",))]
+    entity, attribute = draw(st.sampled_from(asked))
+    kind, operator = kind_of(entity, attribute), draw(st.sampled_from(operators_of(entity, attribute)))
+    value = _values_of(entity, attribute, ids) if operator in EQUALITY else names
+    if kind in ("number", "amount"):
+        value = numbers if kind == "number" else amounts.map(lambda minor: format_amount(minor, named.currency))
+    most = 1 if operator in ONE_VALUE else 3
+    found = draw(st.lists(value, min_size=1, max_size=most, unique_by=lambda text: parse_value(kind, text, named.currency)))
+    return Clause(entity, attribute, operator, tuple(found))
+
+
+def _values_of(entity: str, attribute: str, ids: dict[tuple[str, str], tuple[str, ...]]) -> st.SearchStrategy[str]:
+    """What such an attribute can equal."""
+    if attribute in ("country", "currency"):
+        return st.sampled_from(["DE", "at", "Fr"] if attribute == "country" else ["EUR", "usd"])
+    choices = CHOICES.get((entity, attribute)) or ids.get((entity, attribute))
+    return st.sampled_from(choices) if choices else names
 
 
 def _coalitions(draw: st.DrawFn, owners: list[Tenant]) -> list[Coalition]:

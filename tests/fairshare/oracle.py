@@ -391,8 +391,8 @@ def book(facts: Facts) -> Books:
         left = book_differences(facts, stage["booked_at"], outcomes, prices, commissions)
         for row in commissions:
             over_at = stage["prepared_at"] if row["tenant_id"] == "north" else stage["booked_at"]
-            if row["state"] == "held" and row["hold_until"] <= over_at:
-                row["state"] = "payable"
+            if row["state"] == "pending" and row["hold_until"] <= over_at:
+                row["state"] = "approved"
         batches.append(pay(facts["catalogue"], stage, commissions))
     return Books(commissions, batches, outcomes, left, prices)
 
@@ -436,7 +436,7 @@ def commission(place: tuple[str, str, str, str], amount_minor: int, currency: st
     tenant_id, order_id, line_id, affiliate_id = place
     return {
         "tenant_id": tenant_id, "order_id": order_id, "line_id": line_id, "affiliate_id": affiliate_id, "currency": currency,
-        "amount_minor": amount_minor, "hold_until": hold_until, "posted_at": posted_at, "state": "held",
+        "amount_minor": amount_minor, "hold_until": hold_until, "posted_at": posted_at, "state": "pending",
     }  # fmt: skip
 
 
@@ -446,7 +446,7 @@ def pay(catalogue: Row, stage: Row, commissions: list[Row]) -> Row:
     The documents speak of a minimum but state none: taken as nought.
     """
     due = [
-        row for row in commissions if row["tenant_id"] == "north" and row["state"] == "payable" and row["posted_at"] < stage["cutoff_at"]
+        row for row in commissions if row["tenant_id"] == "north" and row["state"] == "approved" and row["posted_at"] < stage["cutoff_at"]
     ]
     with_account = {who["affiliate_id"] for who in catalogue["affiliates"] if who["iban"] and who["account_holder"]}
     payouts = {}
@@ -455,7 +455,7 @@ def pay(catalogue: Row, stage: Row, commissions: list[Row]) -> Row:
         if total > 0 and affiliate_id in with_account:
             payouts[affiliate_id] = total
             for row in rows:
-                row["state"] = "batched" if stage["settled_at"] is None else "paid"
+                row["state"] = "payable" if stage["settled_at"] is None else "paid"
     return {"state": "prepared" if stage["settled_at"] is None else "settled", "prepared_at": stage["prepared_at"], "payouts": payouts}
 
 
@@ -472,7 +472,7 @@ def grouped(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
 
 
 def commissions_by_state(books: Books) -> dict[tuple[str, str, str], dict[str, int]]:
-    """(tenant, affiliate, currency) → held, payable, batched and paid, where not zero."""
+    """(tenant, affiliate, currency) → pending, approved, payable and paid, where not zero."""
     sums: dict[tuple[str, str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in books.commissions:
         sums[row["tenant_id"], row["affiliate_id"], row["currency"]][row["state"]] += row["amount_minor"]
@@ -480,7 +480,7 @@ def commissions_by_state(books: Books) -> dict[tuple[str, str, str], dict[str, i
 
 
 def ledger(books: Books) -> dict[tuple[str, str], dict[str, int]]:
-    """(tenant, currency) → balance of each account, where not zero; ``expense`` mirrors all others."""
+    """(tenant, currency) → balance of each account, where not zero; ``expense`` mirrors all others (granted less taken back)."""
     balances: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in books.commissions:
         accounts = balances[row["tenant_id"], row["currency"]]

@@ -98,7 +98,7 @@ def test_a_bad_file_is_told_whole_and_nothing_of_it_is_stored(sqlite_books):
 
     assert [str(fault) for fault in report.faults] == [
         "line 9: currency: 'GPB' is not an ISO 4217 code such as EUR",
-        "line 44: policy.class: window_hours 0 of click is not between 1 and 87600",
+        "line 46: policy.class: window_hours 0 of click is not between 1 and 87600",
     ]
     assert export_catalogue(sqlite_books) == ""
     assert version(sqlite_books) == 0

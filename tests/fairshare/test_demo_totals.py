@@ -13,11 +13,14 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from core.clock import parse_instant
+from core.clock import DAY, parse_instant
 from core.settings import Settings
 from fairshare.demo.facts import FACTS_SECRET, facts_of
 from fairshare.demo.load import load_demo
 from fairshare.demo.world import build_world
+from payouts.outcomes import Report, report, shares_bps
+from payouts.simulate import Simulation, simulate
+from payouts.tariffs import tariff_of
 from store.books import open_books
 from store.events import EventsStore, Query
 from tests.fairshare import oracle
@@ -58,30 +61,31 @@ CREDITED = {
 """Credited orders, their net as sold, and what refunds left of it."""
 
 COMMISSIONS = {
-    ("north", "anna", "EUR"): {"paid": 1053_94, "batched": 184_16, "held": 279_65},
-    ("north", "ben", "EUR"): {"paid": 1176_57, "batched": 113_49, "held": 531_03},
-    ("north", "dora", "EUR"): {"paid": 566_70, "batched": 22_67, "held": 158_94},
-    ("north", "emil", "EUR"): {"paid": 582_86, "batched": 56_63, "held": 81_05},
-    ("north", "gustav", "EUR"): {"paid": 471_27, "batched": 44_45, "held": 77_21},
-    ("north", "ivo", "EUR"): {"paid": 623_91, "batched": 57_67, "held": 149_64},
-    ("north", "jonas", "EUR"): {"paid": 472_93, "payable": -4_19},
-    ("north", "leo", "EUR"): {"paid": 303_06, "batched": 64_37, "held": 315_29},
-    ("pages", "ben", "GBP"): {"payable": 45_48, "held": 22_44},
-    ("pages", "charlie", "GBP"): {"payable": 55_78, "held": 52_19},
-    ("pages", "dora", "GBP"): {"payable": 112_60, "held": 73_96},
-    ("pages", "hana", "GBP"): {"payable": 75_49, "held": 34_25},
-    ("bazaar", "ben", "EUR"): {"payable": 158_16, "held": 80_09},
-    ("bazaar", "emil", "EUR"): {"payable": 161_55, "held": 75_86},
-    ("bazaar", "flora", "EUR"): {"payable": 397_24, "held": 234_80},
-    ("bazaar", "ivo", "EUR"): {"payable": 179_98, "held": 6_90},
-    ("bazaar", "leo", "EUR"): {"payable": 25_39, "held": 31_18},
+    ("north", "anna", "EUR"): {"paid": 1053_94, "payable": 184_16, "pending": 279_65},
+    ("north", "ben", "EUR"): {"paid": 1176_57, "payable": 113_49, "pending": 531_03},
+    ("north", "dora", "EUR"): {"paid": 566_70, "payable": 22_67, "pending": 158_94},
+    ("north", "emil", "EUR"): {"paid": 582_86, "payable": 56_63, "pending": 81_05},
+    ("north", "gustav", "EUR"): {"paid": 471_27, "payable": 44_45, "pending": 77_21},
+    ("north", "ivo", "EUR"): {"paid": 623_91, "payable": 57_67, "pending": 149_64},
+    ("north", "jonas", "EUR"): {"paid": 472_93, "approved": -4_19},
+    ("north", "leo", "EUR"): {"paid": 303_06, "payable": 64_37, "pending": 315_29},
+    ("pages", "ben", "GBP"): {"approved": 45_48, "pending": 22_44},
+    ("pages", "charlie", "GBP"): {"approved": 55_78, "pending": 52_19},
+    ("pages", "dora", "GBP"): {"approved": 112_60, "pending": 73_96},
+    ("pages", "hana", "GBP"): {"approved": 75_49, "pending": 34_25},
+    ("bazaar", "ben", "EUR"): {"approved": 158_16, "pending": 80_09},
+    ("bazaar", "emil", "EUR"): {"approved": 161_55, "pending": 75_86},
+    ("bazaar", "flora", "EUR"): {"approved": 397_24, "pending": 234_80},
+    ("bazaar", "ivo", "EUR"): {"approved": 179_98, "pending": 6_90},
+    ("bazaar", "leo", "EUR"): {"approved": 25_39, "pending": 31_18},
 }
 
 LEDGER = {
-    ("north", "EUR"): {"expense": -7383_30, "held": 1592_81, "payable": -4_19, "batched": 543_44, "paid": 5251_24},
-    ("pages", "GBP"): {"expense": -472_19, "held": 182_84, "payable": 289_35},
-    ("bazaar", "EUR"): {"expense": -1351_15, "held": 428_83, "payable": 922_32},
+    ("north", "EUR"): {"expense": -7383_30, "pending": 1592_81, "approved": -4_19, "payable": 543_44, "paid": 5251_24},
+    ("pages", "GBP"): {"expense": -472_19, "pending": 182_84, "approved": 289_35},
+    ("bazaar", "EUR"): {"expense": -1351_15, "pending": 428_83, "approved": 922_32},
 }
+"""``expense`` is what was granted less what was taken back."""
 
 BATCHES = [("settled", 8, 3771_04), ("settled", 7, 1480_20), ("prepared", 7, 543_44)]
 """North's: state, payouts, total, in the order in which they were prepared."""
@@ -108,6 +112,8 @@ class Stored(NamedTuple):
     payouts: list[Any]
     claims: list[Any]
     accruals: list[Any]
+    simulated: list[Simulation]
+    reports: list[Report]
 
 
 def facts_on(day: str) -> oracle.Facts:
@@ -137,6 +143,8 @@ def stored(chdb_store: EventsStore, sqlite_template: Path, tmp_path_factory: pyt
     path.write_bytes(sqlite_template.read_bytes())
     books = open_books(f"sqlite:///{path}")
     load_demo(Settings(data=data, secret="the totals need a secret of their own"), books, chdb_store, FakeClock(NOON), lambda *_: None)
+    simulated = [simulate(chdb_store, books, name, 0, NOON + DAY, tariff_of(books, name).cards) for name in RESULTS]
+    reports = [report(books, chdb_store, name, 0, NOON + DAY) for name in RESULTS]
     with books.reading() as connection:
         yield Stored(
             [tuple(row) for row in chdb_store.select(DECISIONS)],
@@ -151,6 +159,8 @@ def stored(chdb_store: EventsStore, sqlite_template: Path, tmp_path_factory: pyt
                     "SELECT tenant_id, order_id, refunded_minor, problem FROM accruals",
                 )
             ),
+            simulated,
+            reports,
         )
     books.close()
 
@@ -273,16 +283,21 @@ def test_the_ledgers_balances_are_the_oracles(stored):
     found: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for (tenant_id, currency, account), amount in summed(stored.postings, "tenant_id", "currency", "account").items():
         found[tenant_id, currency][account] = amount
+    granted = summed([row for row in stored.commissions if row.amount_minor > 0], "tenant_id", "currency")
+    taken_back = summed([row for row in stored.commissions if row.amount_minor < 0], "tenant_id", "currency")
 
-    assert found == LEDGER
+    assert {whose: accounts["expense"] for whose, accounts in found.items()} == {whose: -amount for whose, amount in granted.items()}
+    assert {whose: accounts["reversed"] for whose, accounts in found.items()} == {whose: -amount for whose, amount in taken_back.items()}
+    net = {whose: accounts | {"expense": accounts["expense"] + accounts.pop("reversed")} for whose, accounts in found.items()}
+    assert net == LEDGER
 
 
 def test_each_affiliates_accounts_equal_its_commissions_by_state(stored):
-    found: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    found: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for (tenant_id, affiliate_id, currency, account), amount in summed(
         stored.postings, "tenant_id", "affiliate_id", "currency", "account"
     ).items():
-        found[tenant_id, affiliate_id, currency][account] = amount
+        found[tenant_id, affiliate_id, currency]["expense" if account == "reversed" else account] += amount
 
     assert found == {who: states | {"expense": -sum(states.values())} for who, states in COMMISSIONS.items()}
 
@@ -296,3 +311,24 @@ def test_the_batches_pay_what_the_oracle_says(stored, expected):
     assert {payout.payout_id: payout.amount_minor for payout in stored.payouts} == {
         payout_id: amount for (payout_id,), amount in summed(stored.claims, "payout_id").items()
     }
+
+
+# --- simulated, against what was booked ------------------------------------------------------------------------------
+
+
+def test_simulating_the_cards_in_force_gives_exactly_what_was_booked(stored):
+    booked = {key: sum(states.values()) for key, states in COMMISSIONS.items()}
+    for found in stored.simulated:
+        own = {key: amount for key, amount in booked.items() if key[0] == found.tenant_id}
+        assert {(found.tenant_id, row.affiliate_id, row.currency): row.before_minor for row in found.rows} == own
+        assert [row for row in found.rows if row.difference_minor or row.orders_before != row.orders_after] == []
+        assert {name: pair for name, pair in found.outcomes.items() if pair[0] != pair[1]} == {}
+        assert found.orders + found.others == sum(RESULTS[found.tenant_id].values())
+        assert (found.undecided, found.waiting) == (0, 0)
+
+
+def test_every_order_of_the_demo_earned_or_has_a_reason(stored):
+    for found, simulated in zip(stored.reports, stored.simulated, strict=True):
+        assert found.orders == sum(found.outcomes.values()) == sum(RESULTS[found.tenant_id].values())
+        assert sum(shares_bps(found.outcomes).values()) == 100_00
+        assert found.outcomes["earned"] == simulated.outcomes["earned"][0]

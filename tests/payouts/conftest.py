@@ -14,7 +14,8 @@ from core.events import CustomerStatus, Line, Order, Refund, RefundLine
 from core.ids import event_id
 from payouts.accrue import AccrualReport, accrue_once
 from payouts.balances import Balance, balances_of_affiliate
-from payouts.booking import Verdict
+from payouts.orders import Verdict
+from payouts.setting import Contact
 from store.books import Books
 from store.catalogue import put
 from store.commissions import Commission, of_orders
@@ -41,6 +42,7 @@ class FakeEvents:
         self.orders: dict[tuple[str, str], Order] = {}
         self.verdicts: dict[tuple[str, str], Verdict] = {}
         self.refunds: dict[tuple[str, str, str], Refund] = {}
+        self.touches: dict[tuple[str, str], Contact] = {}
         self.changes: dict[tuple[str, str], Instant] = {}
         self.asked: list[str] = []
 
@@ -66,7 +68,15 @@ class FakeEvents:
             if order := self.orders.get((tenant_id, order_id)):
                 lines = [(line.line_id, line.sku, line.name, line.category, line.quantity, line.net_minor) for line in order.lines]
                 head = (order_id, order.event_id, order.currency, order.store_id, order.customer_keys, order.customer_status)
-                yield (*head, order.test, order.occurred_at, order.received_at, *(list(column) for column in zip(*lines, strict=True)))
+                times = (order.occurred_at, order.received_at)
+                more = ("DE", order.channel, list(order.coupons), dict(order.attributes), order.shipping_minor, order.tax_minor)
+                yield (*head, order.test, *times, *more, *(list(column) for column in zip(*lines, strict=True)))
+
+    def credited_touches(self, tenant_id: str, touch_ids: list[str], to_ms: int) -> Iterator[Any]:
+        for touch_id in sorted(touch_ids):
+            contact = self.touches.get((tenant_id, touch_id))
+            if contact is not None and contact.occurred_at <= to_ms:
+                yield msgspec.structs.astuple(contact)
 
     def newest_decisions(self, tenant_id: str, order_ids: list[str]) -> Iterator[Any]:
         for order_id in sorted(order_ids):
@@ -75,6 +85,19 @@ class FakeEvents:
                 columns = [list(column) for column in zip(*credits, strict=True)] or [[], [], [], []]
                 head = (order_id, verdict.revision, verdict.programme_id, verdict.policy_version, verdict.result)
                 yield (*head, *columns, verdict.inputs_hash, verdict.customer_status, list(verdict.segments))
+
+    def placed_orders(self, tenant_id: str, from_ms: int, to_ms: int) -> Iterator[Any]:
+        mine = [order for (tenant, _), order in self.orders.items() if tenant == tenant_id and from_ms <= order.occurred_at < to_ms]
+        return ((order.order_id, order.occurred_at) for order in sorted(mine, key=lambda order: (order.occurred_at, order.order_id)))
+
+    def orders_placed(self, tenant_id: str, from_ms: int, to_ms: int) -> Any:
+        return self.orders_by_id(tenant_id, [order_id for order_id, _ in self.placed_orders(tenant_id, from_ms, to_ms + 1)])
+
+    def decisions_placed(self, tenant_id: str, from_ms: int, to_ms: int) -> Any:
+        return self.newest_decisions(tenant_id, [order_id for order_id, _ in self.placed_orders(tenant_id, from_ms, to_ms + 1)])
+
+    def refunds_placed(self, tenant_id: str, from_ms: int, to_ms: int) -> Any:
+        return self.refunds_of_orders(tenant_id, [order_id for order_id, _ in self.placed_orders(tenant_id, from_ms, to_ms + 1)])
 
     def refunds_of_orders(self, tenant_id: str, order_ids: list[str]) -> Iterator[Any]:
         for (tenant, order_id, refund_id), refund in sorted(self.refunds.items()):

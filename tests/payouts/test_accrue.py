@@ -6,16 +6,23 @@ from fractions import Fraction
 import pytest
 from sqlalchemy import event, text
 
-from core.catalogue import Condition, Programme, RateCard, Rule, Segment
-from core.clock import DAY, SECOND
+from core.catalogue import Bonus, Clause, Condition, Limit, Membership, Programme, RateCard, Rule, Segment, Tier, Tiers
+from core.clock import DAY, HOUR, SECOND, as_datetime
 from core.errors import Unavailable
 from core.events import Line
 from payouts.accrue import AccrualReport, accrue_once, run_accrual
 from payouts.commissions import odd_orders
+from payouts.ecb import SOURCE
+from payouts.holds import reject
+from payouts.setting import Contact
 from payouts.verify import verify
 from store.catalogue import rate_cards_of
 from store.cursors import read_cursor
+from store.rates import put_rates
+from store.standing import put_queue, waiting
 from tests.people import NORTH, SOUTH
+
+PERCENT = Rule("all", priority=900, percent_bps=800)
 
 HALVES = {"anna": Fraction(1, 2), "ben": Fraction(1, 2)}
 
@@ -33,10 +40,10 @@ def test_a_sale_of_100_eur_at_8_percent_is_held_for_30_days(world):
     report = world.accrue()
 
     [row] = world.rows("A-1")
-    assert (row.kind, row.affiliate_id, row.base_minor, row.amount_minor, row.state) == ("sale", "anna", 100_00, 8_00, "held")
+    assert (row.kind, row.affiliate_id, row.base_minor, row.amount_minor, row.state) == ("sale", "anna", 100_00, 8_00, "pending")
     assert (row.rate_card_version, row.rule_id, row.reason, row.touch_id) == (1, "all", "", "touch-anna")
     assert row.hold_until == order.occurred_at + 30 * DAY
-    assert (world.balance("anna").held_minor, world.balance("anna").payable_minor) == (8_00, 0)
+    assert (world.balance("anna").pending_minor, world.balance("anna").approved_minor) == (8_00, 0)
     assert report == AccrualReport(seen=1, booked=1, rows=1)
 
 
@@ -56,7 +63,7 @@ def test_an_order_that_comes_after_its_hold_is_payable_at_once(world):
     world.sell("A-1", "anna", at=world.clock() - 30 * DAY)
     world.accrue()
 
-    assert world.balance("anna").payable_minor == 8_00
+    assert world.balance("anna").approved_minor == 8_00
 
 
 def test_credits_split_every_line_to_the_cent(sqlite_world):
@@ -283,7 +290,7 @@ def test_a_partial_refund_takes_its_part(world):
     world.accrue()
 
     assert kinds(world, "A-1") == [("sale", "anna", 4_80), ("sale", "anna", 3_20), ("refund", "anna", -80)]
-    assert world.balance("anna").held_minor == 7_20
+    assert world.balance("anna").pending_minor == 7_20
 
 
 def test_a_full_refund_leaves_exact_zeros_and_its_reason(world):
@@ -391,7 +398,7 @@ def test_a_late_click_takes_the_sale_from_the_old_winner(world):
         ("sale", "ben", 8_00),
         ("refund", "ben", -2_00),
     ]
-    assert (world.balance("anna").held_minor, world.balance("ben").held_minor) == (0, 6_00)
+    assert (world.balance("anna").pending_minor, world.balance("ben").pending_minor) == (0, 6_00)
 
 
 def test_there_and_back_again(sqlite_world):
@@ -636,7 +643,7 @@ def test_two_processes_at_once_book_once(world):
         thread.join()
 
     assert failures == []
-    assert world.balance("anna").held_minor == 40 * 8_00
+    assert world.balance("anna").pending_minor == 40 * 8_00
     report = verify(world.books)
     assert (report.fault, report.entries) == (None, 40)
 
@@ -680,7 +687,7 @@ def test_the_loop_survives_a_store_that_is_down_and_a_defect(sqlite_world, caplo
     run_accrual(Unsteady(sqlite_world.events, stop), sqlite_world.books, sqlite_world.clock, stop, every_ms=1, backoff_s=(0.001,))
 
     balance = sqlite_world.balance("anna")
-    assert (balance.payable_minor, balance.held_minor) == (8_00, 8_00)
+    assert (balance.approved_minor, balance.pending_minor) == (8_00, 8_00)
     assert "accrual waits" in caplog.text
     assert "a defect" in caplog.text
 
@@ -696,3 +703,181 @@ def test_what_is_booked_cannot_be_edited(world):
     ):
         with pytest.raises(Exception, match="append-only"), world.books.writing() as connection:
             connection.execute(text(statement))
+
+
+# --- orders that other orders move -----------------------------------------------------------------------------------
+
+
+def test_a_late_order_moves_the_steps_of_those_behind_it_and_the_difference_is_booked(world):
+    """From the second order of a month on 8 % in place of 5 %: with a late first order, what was the first becomes the second."""
+    now = world.clock()
+    tiers = Tiers("orders", "month", (Tier(2, percent_bps=800),))
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=500, tiers=tiers),)))
+    world.sell("A-2", "anna", at=now - 2 * SECOND)
+    world.sell("A-3", "anna", at=now - 1 * SECOND)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-2", "A-3")] == [{"anna": 5_00}, {"anna": 5_00}]
+
+    world.sell("A-1", "anna", at=now - 3 * SECOND)
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 5_00}, {"anna": 5_00}, {"anna": 8_00}]
+    assert kinds(world, "A-3") == [("sale", "anna", 5_00), ("redecision", "anna", 3_00)]
+    assert world.accrue().rows == 0
+    assert verify(world.books).ok
+
+
+def test_what_a_refund_frees_of_a_budget_goes_to_the_next_order(sqlite_world):
+    """12.00 for all in a month: the first order takes 8.00, the second what is left; half of the first goes back."""
+    world, now = sqlite_world, sqlite_world.clock()
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (PERCENT,), limits=(Limit("budget", 12_00, "month", shared=True),)))
+    world.sell("A-1", "anna", at=now - 2 * SECOND)
+    world.sell("A-2", "ben", at=now - 1 * SECOND)
+    world.sell("A-3", "ben", at=now)
+    world.accrue()
+    assert [(row.amount_minor, row.capped_minor, row.limit_id, row.reason) for name in ("A-2", "A-3") for row in world.rows(name)] == [
+        (4_00, 4_00, "budget", ""),
+        (0, 8_00, "budget", "cap_reached"),
+    ]
+
+    world.refund("A-1", net_minor=50_00)
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 4_00}, {"ben": 8_00}, {"ben": 0}]
+    assert sum(row.capped_minor for row in world.rows("A-2")) == 0
+
+
+def test_the_order_in_which_orders_arrive_changes_nothing(sqlite_world):
+    """Tiers, a limit and a bonus; the same orders one by one in every sequence, and all at once."""
+    world, now = sqlite_world, sqlite_world.clock()
+    tiers = Tiers("revenue", "month", (Tier(150_00, percent_bps=1000),))
+    fields = {"limits": (Limit("own", 25_00, "month"),), "bonuses": (Bonus("three", "orders", "month", 3, 5_00),)}
+    world.put(
+        *(
+            RateCard(tenant, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=500, tiers=tiers),), **fields)
+            for tenant in (NORTH, SOUTH)
+        )
+    )
+    names = ("A-1", "A-2", "A-3", "A-4")
+    for name in ("A-3", "A-1", "A-4", "A-2"):
+        world.sell(name, "anna", at=now - 9_000 + 1_000 * int(name[2]))
+        world.accrue()
+    for name in names:
+        world.sell(name, "anna", at=now - 9_000 + 1_000 * int(name[2]), tenant_id=SOUTH)
+    world.accrue()
+
+    assert [world.earned(name) for name in names] == [world.earned(name, SOUTH) for name in names]
+    assert [world.earned(name) for name in names] == [{"anna": 5_00}, {"anna": 5_00}, {"anna": 10_00}, {"anna": 5_00}]
+    assert (world.balance("anna").total_minor, world.balance("anna", SOUTH).total_minor) == (30_00, 30_00)
+
+
+def test_an_order_that_cannot_be_priced_does_not_block_the_queue(sqlite_world, monkeypatch):
+    world, now = sqlite_world, sqlite_world.clock()
+    tiers = Tiers("orders", "month", (Tier(2, percent_bps=800),))
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=500, tiers=tiers),)))
+    for number in (2, 3):
+        world.sell(f"A-{number}", "anna", at=now - 9_000 + 1_000 * number)
+    world.accrue()
+    del world.events.orders[NORTH, "A-3"]
+    world.sell("A-1", "anna", at=now - 9_000)
+    world.accrue()
+
+    with world.books.reading() as connection:
+        assert waiting(connection, NORTH, 10) == []
+
+
+def test_a_recruiter_is_paid_beside_the_affiliate_and_loses_it_with_a_refund(sqlite_world):
+    world, now = sqlite_world, sqlite_world.clock()
+    world.put(
+        RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (PERCENT,), recruiter_bps=(1000,)),
+        Membership(NORTH, "main", "anna", "approved", now, now - DAY, recruited_by="ben"),
+        Membership(NORTH, "main", "ben", "approved", now, now - DAY),
+    )
+    world.sell("A-1", "anna", at=now)
+    world.accrue()
+    assert [(row.affiliate_id, row.part, row.amount_minor) for row in world.rows("A-1")] == [("anna", "", 8_00), ("ben", "recruiter:1", 80)]
+
+    world.refund("A-1")
+    world.accrue()
+    assert world.earned("A-1") == {"anna": 0, "ben": 0}
+    assert verify(world.books).ok
+
+
+def test_who_is_rejected_counts_for_no_tier_and_no_recruiter_any_more(sqlite_world):
+    """10 %, from the second order on 20 %, a recruiter 10 % of it; the first order is rejected for Anna alone."""
+    world, now = sqlite_world, sqlite_world.clock()
+    tiers = Tiers("orders", "month", (Tier(1, percent_bps=2000),))
+    world.put(
+        RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=1000, tiers=tiers),), recruiter_bps=(1000,)),
+        Membership(NORTH, "main", "anna", "approved", now, now - DAY, recruited_by="ben"),
+        Membership(NORTH, "main", "ben", "approved", now, now - DAY),
+    )
+    world.sell("A-1", "anna", at=now - SECOND)
+    world.sell("A-2", "anna", at=now)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-1", "A-2")] == [{"anna": 10_00, "ben": 1_00}, {"anna": 20_00, "ben": 2_00}]
+
+    reject(world.books, NORTH, "A-1", "anna", "the card was stolen", "frank@north.example", now)
+    world.accrue()
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2")] == [{"anna": 0, "ben": 0}, {"anna": 10_00, "ben": 1_00}]
+    assert verify(world.books).ok
+
+
+def test_a_touchs_country_may_decide_and_is_kept(sqlite_world):
+    world, now = sqlite_world, sqlite_world.clock()
+    abroad = Rule("abroad", 1, percent_bps=100, when=Clause("touch", "country", "not_equals", ("DE",)))
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (abroad, PERCENT)))
+    world.events.touches[NORTH, "touch-anna"] = Contact("touch-anna", "click", now - HOUR, "FR")
+    world.sell("A-1", "anna")
+    world.accrue()
+    assert world.earned("A-1") == {"anna": 1_00}
+
+    del world.events.touches[NORTH, "touch-anna"]  # erased
+    world.decide("A-1", "anna")
+    world.accrue()
+    assert world.earned("A-1") == {"anna": 1_00}
+
+
+def test_commissions_are_booked_in_the_currency_that_the_card_settles_in(sqlite_world):
+    """99.99 USD at 8 % is 7.99 USD: 7.37 EUR at 1.0834; the posting keeps where it came from."""
+    world, now = sqlite_world, sqlite_world.clock()
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (PERCENT,), settle_in="EUR"))
+    with world.books.writing() as connection:
+        put_rates(connection, SOURCE, {(as_datetime(now).date(), "USD"): "1.0834"}, now)
+    world.sell("A-1", "anna", Line("1", 99_99), currency="USD")
+    world.refund("A-1", net_minor=10_00, currency="USD")
+    world.accrue()
+
+    sold, back = world.rows("A-1")
+    assert [(row.amount_minor, row.currency, row.original_minor, row.original_currency) for row in (sold, back)] == [
+        (7_37, "EUR", 7_99, "USD"),
+        (-74, "EUR", -80, "USD"),
+    ]
+    assert verify(world.books).ok
+    world.refund("A-1", "r2", currency="USD")
+    world.accrue()
+    assert (world.earned("A-1"), world.balance("anna").total_minor) == ({"anna": 0}, 0)
+
+
+def test_what_an_earlier_version_booked_stays_until_something_of_the_order_changes(sqlite_world):
+    """It is looked at once more, to count for tiers, and nothing is booked."""
+    world = sqlite_world
+    world.sell("A-1", "anna")
+    world.accrue()
+    with world.books.writing() as connection:
+        connection.execute(text("DROP TRIGGER commissions_no_update"))
+        connection.execute(text("UPDATE commissions SET amount_minor = 700, pricing_hash = ''"))
+        connection.execute(text("UPDATE accruals SET setting = NULL, standing = NULL"))
+        connection.execute(text("DELETE FROM measures"))
+        put_queue(connection, NORTH, [(world.rows("A-1")[0].ordered_at, "A-1")], "upgrade", False, world.clock())
+    report = world.accrue()
+
+    assert (report.rows, world.earned("A-1")) == (0, {"anna": 7_00})
+    with world.books.reading() as connection:
+        assert connection.execute(text("SELECT revenue_minor, commission_minor FROM measures")).all() == [(100_00, 8_00)]
+        assert waiting(connection, NORTH, 10) == []
+    world.refund("A-1", net_minor=50_00)
+    world.accrue()
+    assert world.earned("A-1") == {"anna": 4_00}

@@ -48,10 +48,10 @@ def test_prepare_approve_settle(world):
         ("po_1_2", "ben", 4_00, "NL91ABNA0417164300"),
     ]
     assert (batch.batch_id, batch.state, batch.amount_minor) == ("pb_1", "prepared", 12_00)
-    assert (in_batch.payable_minor, in_batch.batched_minor) == (0, 8_00)
+    assert (in_batch.approved_minor, in_batch.payable_minor) == (0, 8_00)
     assert (approved.state, approved.approved_by, approved.approved_hash) == ("approved", FIONA, batch.content_hash)
     assert (done.state, done.settled_by) == ("settled", FIONA)
-    assert (world.balance("anna").batched_minor, world.balance("anna").paid_minor) == (0, 8_00)
+    assert (world.balance("anna").payable_minor, world.balance("anna").paid_minor) == (0, 8_00)
     assert [row.state for row in world.rows("A-1")] == ["paid"]
     assert verify(world.books).fault is None
 
@@ -85,7 +85,7 @@ def test_only_one_currency_and_one_tenant_at_a_time(world):
     jpy = prepare(world.books, NORTH, "JPY", world.clock(), FRANK, world.clock())
 
     assert (eur.amount_minor, jpy.amount_minor, jpy.batch_id) == (8_00, 8_00, "pb_2")
-    assert world.balance("anna", SOUTH).payable_minor == 8_00
+    assert world.balance("anna", SOUTH).approved_minor == 8_00
 
 
 def test_a_currency_that_is_none_is_refused(sqlite_world):
@@ -99,7 +99,7 @@ def test_who_has_no_bank_account_is_left_out_and_listed(sqlite_world):
     batch = prepared(sqlite_world)
 
     assert batch.left_out == (LeftOut("charlie", 8_00, "no_bank_details"),)
-    assert sqlite_world.balance("charlie").payable_minor == 8_00
+    assert sqlite_world.balance("charlie").approved_minor == 8_00
     sqlite_world.put(Affiliate("charlie", "Charlie", "charlie@app.example", account_holder="Charlie", iban="DE89370400440532013000"))
     assert [payout.affiliate_id for payout in prepared(sqlite_world).payouts] == ["charlie"]
 
@@ -109,7 +109,7 @@ def test_nobody_to_pay_names_who_was_left_out_and_claims_nothing(sqlite_world):
 
     with pytest.raises(BadInput, match=r"left out: charlie \(no_bank_details\); nothing was prepared"):
         prepared(sqlite_world)
-    assert sqlite_world.balance("charlie").payable_minor == 8_00
+    assert sqlite_world.balance("charlie").approved_minor == 8_00
 
 
 def test_a_balance_below_the_minimum_waits(sqlite_world):
@@ -186,7 +186,7 @@ def test_a_content_that_was_changed_voids_the_batch(world, tampering):
 
     with pytest.raises(Conflict, match="its content was changed after it was prepared, so it was voided; prepare it again"):
         approve(world.books, NORTH, batch.batch_id, FIONA, batch.content_hash, world.clock())
-    assert world.balance("anna").payable_minor == 8_00
+    assert world.balance("anna").approved_minor == 8_00
     assert prepared(world).amount_minor == 8_00
 
 
@@ -199,7 +199,7 @@ def test_a_content_that_was_changed_after_approval_is_not_settled(world):
 
     with pytest.raises(Conflict, match=f"its content is not what {FIONA} approved"):
         settle(world.books, NORTH, batch.batch_id, FIONA, world.clock())
-    assert world.balance("anna").batched_minor == 8_00
+    assert world.balance("anna").payable_minor == 8_00
 
 
 # --- steps out of turn -----------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_void_batch_frees_its_commissions_for_the_next(world, approved):
     gone = void(world.books, NORTH, batch.batch_id, FIONA, world.clock())
 
     assert (gone.state, gone.voided_by, [line.live for payout in gone.payouts for line in payout.lines]) == ("void", FIONA, [False])
-    assert (world.balance("anna").payable_minor, world.balance("anna").batched_minor) == (8_00, 0)
+    assert (world.balance("anna").approved_minor, world.balance("anna").payable_minor) == (8_00, 0)
     again = prepared(world)
     assert (again.batch_id, again.amount_minor) == ("pb_2", 8_00)
     assert again.content_hash != batch.content_hash
@@ -267,11 +267,11 @@ def test_a_refund_after_the_payout_is_carried_forward_and_lowers_the_next(world)
     sell_payable(world, "A-3", "anna", 200_00)
     netted = prepared(world)
 
-    assert (carried.payable_minor, carried.paid_minor) == (-6_00, 8_00)
+    assert (carried.approved_minor, carried.paid_minor) == (-6_00, 8_00)
     assert without.left_out == (LeftOut("anna", -6_00, "negative"),)
     assert [(payout.affiliate_id, payout.amount_minor) for payout in without.payouts] == [("ben", 8_00)]
     assert [(payout.affiliate_id, payout.amount_minor, len(payout.lines)) for payout in netted.payouts] == [("anna", 10_00, 2)]
-    assert [row.state for row in world.rows("A-1")] == ["paid", "batched"]
+    assert [row.state for row in world.rows("A-1")] == ["paid", "payable"]
     assert verify(world.books).fault is None
 
 
@@ -284,7 +284,7 @@ def test_a_refund_while_the_batch_waits_for_approval_leaves_the_batch_as_it_is(w
     approve(world.books, NORTH, batch.batch_id, FIONA, batch.content_hash, world.clock())
     settle(world.books, NORTH, batch.batch_id, FIONA, world.clock())
 
-    assert (world.balance("anna").paid_minor, world.balance("anna").payable_minor) == (8_00, -8_00)
+    assert (world.balance("anna").paid_minor, world.balance("anna").approved_minor) == (8_00, -8_00)
 
 
 # --- two people at once ----------------------------------------------------------------------------------------------

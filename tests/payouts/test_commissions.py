@@ -1,5 +1,6 @@
 """What an order earns, explained; and whose eyes see it."""
 
+from core.catalogue import Membership, RateCard, Rule
 from core.clock import DAY
 from core.events import Line
 from payouts.balances import Balance, balances_of_affiliate, balances_of_tenant, totals
@@ -23,6 +24,24 @@ def test_each_row_comes_with_its_rule_in_words(sqlite_world):
         ("1", "Shoes pay 10 % of the net price for new customers", 1, ""),
         ("2", "Gift cards pay nothing", 1, "excluded_category"),
     ]
+
+
+def test_a_recruiters_row_says_what_it_is_a_part_of_and_is_no_lines_reason(sqlite_world):
+    world, now = sqlite_world, sqlite_world.clock()
+    world.put(
+        RateCard(NORTH, "main", 2, now - DAY, 30, (Rule("all", percent_bps=1000),), recruiter_bps=(2000,)),
+        Membership(NORTH, "main", "anna", "approved", now, now - DAY, recruited_by="ben"),
+        Membership(NORTH, "main", "ben", "approved", now, now - DAY),
+    )
+    world.sell("A-1", "anna")
+    world.accrue()
+    [_, theirs] = standings(explained(world, "A-1"))
+    world.refund("A-1")
+    world.accrue()
+
+    assert (theirs.affiliate_id, theirs.part, theirs.amount_minor) == ("ben", "recruiter:1", 2_00)
+    assert theirs.rule == "Recruiters of the 1st level earn 20 % of the affiliate's commission"
+    assert standing(world) == [("1", "anna", 0, "refunded")]
 
 
 def test_an_order_that_was_never_booked_has_no_rows(sqlite_world):
@@ -84,11 +103,11 @@ def test_balances_show_an_affiliate_its_own_only_and_a_tenant_its_own_only(world
 
     with world.books.reading() as connection:
         assert balances_of_affiliate(connection, "anna") == [
-            Balance(NORTH, "anna", "EUR", held_minor=8_00),
-            Balance(SOUTH, "anna", "USD", held_minor=2_00),
+            Balance(NORTH, "anna", "EUR", pending_minor=8_00),
+            Balance(SOUTH, "anna", "USD", pending_minor=2_00),
         ]
-        assert balances_of_affiliate(connection, "anna", SOUTH) == [Balance(SOUTH, "anna", "USD", held_minor=2_00)]
+        assert balances_of_affiliate(connection, "anna", SOUTH) == [Balance(SOUTH, "anna", "USD", pending_minor=2_00)]
         north = balances_of_tenant(connection, NORTH)
-    assert north == [Balance(NORTH, "anna", "EUR", held_minor=8_00), Balance(NORTH, "ben", "EUR", payable_minor=4_00)]
-    assert totals(north) == [Balance(NORTH, "", "EUR", held_minor=8_00, payable_minor=4_00)]
+    assert north == [Balance(NORTH, "anna", "EUR", pending_minor=8_00), Balance(NORTH, "ben", "EUR", approved_minor=4_00)]
+    assert totals(north) == [Balance(NORTH, "", "EUR", pending_minor=8_00, approved_minor=4_00)]
     assert totals(north)[0].total_minor == 12_00

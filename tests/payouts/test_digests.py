@@ -1,6 +1,8 @@
 """Golden bytes: should one of these change, every ledger in the world would fail to verify."""
 
-from payouts.digests import chain, commission_bytes, commission_id, content_hash, digest, entry_bytes, evidence
+import msgspec
+
+from payouts.digests import WITH_PERIOD, chain, commission_bytes, commission_id, content_hash, digest, entry_bytes, evidence
 from store.commissions import Commission
 from store.ledger import Posting
 
@@ -48,6 +50,26 @@ def test_an_entry_is_these_bytes():
     assert ENTRY.decode() == f'{head}"{"e" * 64}",{sides}]'
 
 
+def test_an_entry_with_a_month_and_a_conversion_is_these_bytes_and_this_hash():
+    converted = ("USD", 940, "1.0683", "ECB", "2026-11-20")
+    sides = (Posting("expense", "anna", "EUR", -880, "USD", -940, *converted[2:]), Posting("pending", "anna", "EUR", 880, *converted))
+    entry = entry_bytes("north", 2, "accrual", "accrual:A-2:0", 1795262400000, "order A-2: sale", "e" * 64, sides, "2026-11")
+
+    head = '["north",2,"accrual","accrual:A-2:0",1795262400000,"order A-2: sale",'
+    rate = '"1.0683","ECB","2026-11-20"'
+    said = f'["expense","anna","EUR",-880,"USD",-940,{rate}],["pending","anna","EUR",880,"USD",940,{rate}]'
+    assert entry.decode() == f'{head}"{"e" * 64}","2026-11",[{said}]]'
+    assert chain("", entry, WITH_PERIOD) == "46af1e5323122f0d7dd5152df0cad173ff6ff55dd098dc18f8da2c64790501a0"
+
+
+def test_an_entry_with_a_month_follows_one_without():
+    first = chain("", ENTRY)
+    second = entry_bytes("north", 2, "release", "k", 1, "", "", (Posting("pending", "anna", "EUR", 5),), "2026-11")
+
+    assert second == b'["north",2,"release","k",1,"","","2026-11",[["pending","anna","EUR",5]]]'
+    assert chain(first, second, WITH_PERIOD) == "9bb46055313f0440c6dfdfc53e854e16e45447671f9d62032aaeca60d8384ab2"
+
+
 def test_the_chain_is_these_hashes():
     first = chain("", ENTRY)
 
@@ -60,6 +82,19 @@ def test_a_commission_is_these_bytes_and_this_id():
         b'["north","main","A-1","1","anna","sale","EUR",10000,800,1,"all","","01",1,1,"ab",1,2,3,"A-1:0"]'
     )
     assert commission_id(COMMISSION) == "c_7eb3fb66dbc3ace61b41be04dab81803"
+
+
+def test_a_commission_with_what_came_later_is_these_bytes():
+    """Fields of later versions of the program follow, all together, where any of them says something."""
+    later = msgspec.structs.replace(COMMISSION, part="recruiter:1", capped_minor=5, limit_id="most", pricing_hash="cd", original_minor=9)
+    converted = msgspec.structs.replace(later, original_currency="USD", rate="1/1.0834", rate_source="ECB", rate_date="2026-11-20")
+
+    assert commission_bytes(converted) == (
+        b'["north","main","A-1","1","anna","sale","EUR",10000,800,1,"all","","01",1,1,"ab",1,2,3,"A-1:0",'
+        b'"recruiter:1",5,"most","cd","USD",9,"1/1.0834","ECB","2026-11-20","order"]'
+    )
+    assert commission_id(converted) != commission_id(later) != commission_id(COMMISSION)
+    assert commission_bytes(msgspec.structs.replace(COMMISSION, subject="lead")).endswith(b'"lead"]')
 
 
 def test_evidence_does_not_depend_on_sequence():

@@ -8,13 +8,29 @@ from core.clock import SECOND, Instant
 from core.credit import Credit
 from core.events import Line, Order, Refund, RefundLine
 from payouts.accrue import accrue_once
-from payouts.booking import Facts, Verdict
-from payouts.facts import NOTHING_YET, Change, fingerprint, read_changes, read_facts
+from payouts.facts import (
+    DECISIONS_PLACED,
+    NEWEST_DECISIONS,
+    NOTHING_YET,
+    ORDERS_BY_ID,
+    ORDERS_PLACED,
+    REFUNDS_OF_ORDERS,
+    REFUNDS_PLACED,
+    Change,
+    fingerprint,
+    read_changes,
+    read_facts,
+    read_placed,
+    read_places,
+)
+from payouts.orders import Facts, Verdict
+from payouts.setting import Contact
 from store.commissions import of_orders
 from store.events import EventsStore
 from tests.people import NORTH, SOUTH
 
 AT = 1_795_262_400_123
+LINE = ("line_id", "net_minor", "sku", "name", "category", "quantity")
 
 
 def at(instant: Instant) -> str:
@@ -33,13 +49,14 @@ class Store:
 
     def order(self, order_id: str, *lines: Line, tenant_id: str = NORTH, event_id: str = "", when: Instant = AT, keys=(), **fields) -> None:
         lines = lines or (Line("1", 100_00),)
-        columns = {f"lines.{name}": [getattr(line, name) for line in lines] for name in Line.__struct_fields__}
+        columns = {f"lines.{name}": [getattr(line, name) for line in lines] for name in LINE}
         self.insert(
             "orders",
             tenant_id=tenant_id,
             order_id=order_id,
             event_id=event_id or f"event-{order_id}",
             currency="EUR",
+            channel=fields.pop("channel", "web"),
             customer_keys=list(keys),
             occurred_at=at(when),
             received_at=at(when + 5),
@@ -50,8 +67,8 @@ class Store:
 
     def decision(self, order_id: str, revision: int = 1, *credits: Credit, tenant_id: str = NORTH, stored: Instant = AT, **fields) -> None:
         columns = {f"credits.{name}": [getattr(credit, name) for credit in credits] for name in Credit.__struct_fields__}
+        times = {"ordered_at": at(fields.pop("when", AT)), "decided_at": at(stored), "stored_at": at(stored)}
         row = {"programme_id": "main", "policy_version": 3, "result": "credited", "inputs_hash": f"hash-{revision}"} | fields
-        times = {"ordered_at": at(AT), "decided_at": at(stored), "stored_at": at(stored)}
         self.insert("decisions", tenant_id=tenant_id, order_id=order_id, revision=revision, trace="[]", **row, **columns, **times)
 
     def refund(
@@ -83,7 +100,8 @@ BEN = Credit("ben", "t2", 2, 3)
 
 def test_an_order_comes_with_lines_newest_decision_and_refunds(store):
     line = Line("1", 100_00, "A-1", "Boot", "shoes", 2)
-    store.order("A-1", line, Line("2", 5), keys=["em:1"], customer_status="new", store_id="web", test=True)
+    asked = {"channel": "app", "coupons": ["SAVE10"], "attributes": {"tier": "gold", "b": "2"}, "shipping_minor": 499, "tax_minor": 1900}
+    store.order("A-1", line, Line("2", 5), keys=["em:1"], customer_status="new", store_id="web", test=True, country="AT", **asked)
     store.decision("A-1", 1)
     store.decision("A-1", 2, ANNA, BEN)
     store.refund("A-1", "r2", 500)
@@ -100,17 +118,49 @@ def test_an_order_comes_with_lines_newest_decision_and_refunds(store):
         AT,
         AT + 5,
         (line, Line("2", 5)),
+        channel="app",
         store_id="web",
         customer_keys=("em:1",),
         customer_status="new",
+        coupons=("SAVE10",),
+        shipping_minor=499,
+        tax_minor=1900,
         test=True,
+        attributes=(("b", "2"), ("tier", "gold")),
     )
+    assert facts.country == "AT"
     assert facts.verdict == Verdict(2, "main", 3, "credited", (ANNA, BEN), "hash-2")
     assert facts.refunds == (
         Refund("event-r1", NORTH, "A-1", "r1", "EUR", AT + 1, AT + 2, (RefundLine("1", 300),)),
         Refund("event-r2", NORTH, "A-1", "r2", "EUR", AT + 1, AT + 2, (), 500),
         Refund("event-r3", NORTH, "A-1", "r3", "EUR", AT + 1, AT + 2),
     )
+
+
+def test_credited_touches_come_with_what_rate_cards_ask(store):
+    def touch(touch_id: str, tenant_id: str = NORTH, when: Instant = AT - 60_000, **fields) -> None:
+        times = {"occurred_at": at(when), "received_at": at(when), "stored_at": at(when)}
+        store.insert("touches", tenant_id=tenant_id, touch_id=touch_id, kind="scan", visitor_id="v", **times, **fields)
+
+    told = {"country": "DE", "device": "phone", "channel": "pos", "link_code": "spring"}
+    touch("t1", **told, referrer="https://blog.example/", subs=["a", "b"])
+    touch("t1", when=AT - 1, country="FR")
+    touch("t2", tenant_id=SOUTH, country="IT")
+    store.order("A-0", when=AT - 90_000)
+    store.order("A-1")
+    names = ["t1", "t2", "coupon:SAVE10", "binding:A-0", "binding:A-9", "clickless:anna"]
+    store.decision("A-1", 1, *(Credit("anna", name, 1, 6) for name in names))
+
+    [facts] = read_facts(store.events, NORTH, ["A-1"])
+
+    assert facts.contacts == (
+        Contact("binding:A-0", "binding", AT - 90_000),
+        Contact("binding:A-9", "binding", AT),
+        Contact("clickless:anna", "clickless", AT),
+        Contact("coupon:SAVE10", "coupon", AT),
+        Contact("t1", "scan", AT - 60_000, "DE", "phone", "pos", "spring", "https://blog.example/", ("a", "b")),
+    )
+    assert read_facts(store.events, NORTH, ["A-1"], contacts=False)[0].contacts == ()
 
 
 def test_duplicates_are_one(store):
@@ -227,3 +277,34 @@ def test_from_the_real_store_to_the_books(store, sqlite_world, clock):
         ("refund", "ben", "shoes-new", -2_00),
     ]
     assert (report.booked, again.booked, again.rows) == (1, 0, 0)
+
+
+# --- by time ---------------------------------------------------------------------------------------------------------
+
+
+def test_orders_of_a_time_are_those_that_are_asked_for_by_id_in_their_order(any_events):
+    store = Store(any_events)
+    for place, order_id in enumerate(("C-1", "A-1", "B-1", "D-1")):
+        when = AT + (place // 2) * SECOND
+        store.order(order_id, Line("1", 100_00, "A-1"), when=when, country="AT")
+        if order_id != "D-1":
+            store.decision(order_id, 1, BEN, when=when)
+            store.decision(order_id, 2, ANNA, BEN, when=when, customer_status="new", segments=["firms"])
+    store.refund("C-1", "r1", 500)
+    store.order("S-1", tenant_id=SOUTH)
+
+    places = read_places(any_events, NORTH, AT, AT + 2 * SECOND)
+    assert places == [(AT, "A-1"), (AT, "C-1"), (AT + SECOND, "B-1"), (AT + SECOND, "D-1")]
+    assert read_places(any_events, NORTH, AT, AT + SECOND) == places[:2]
+    by_id = {facts.order.order_id: facts for facts in read_facts(any_events, NORTH, ["A-1", "B-1", "C-1", "D-1"], contacts=False)}
+    assert read_placed(any_events, NORTH, places) == [by_id["A-1"], by_id["C-1"], by_id["B-1"]]
+    assert read_placed(any_events, NORTH, places[1:3]) == [by_id["C-1"], by_id["B-1"]]
+
+
+@pytest.mark.parametrize(
+    ("by_time", "by_id"), [(ORDERS_PLACED, ORDERS_BY_ID), (DECISIONS_PLACED, NEWEST_DECISIONS), (REFUNDS_PLACED, REFUNDS_OF_ORDERS)]
+)
+def test_questions_by_time_have_the_columns_of_those_by_id(by_time, by_id):
+    columns = [query.sql[query.sql.index("SELECT") :].partition("\nWHERE ")[0] for query in (by_time, by_id)]
+
+    assert columns[0] == columns[1]

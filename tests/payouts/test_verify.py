@@ -94,7 +94,8 @@ def test_one_tenant_at_a_time(history):
         ("UPDATE postings SET amount_minor = amount_minor + 1 WHERE number = 3 AND position = 0", "entries", "3", "its hash does not fit"),
         ("DELETE FROM postings WHERE number = 3", "entries", "3", "its hash does not fit"),
         (
-            "INSERT INTO postings VALUES ('north', 99, 0, 'held', 'anna', 'EUR', 5)",
+            "INSERT INTO postings (tenant_id, number, position, account, affiliate_id, currency, amount_minor) "
+            "VALUES ('north', 99, 0, 'pending', 'anna', 'EUR', 5)",
             "postings",
             "99/0",
             "there is no such entry",
@@ -127,22 +128,22 @@ def test_one_tenant_at_a_time(history):
             "its state is paid, but it is in no live payout",
         ),
         (
-            "UPDATE commissions SET state = 'payable' WHERE order_id = 'A-0' AND line_id = '1'",
+            "UPDATE commissions SET state = 'approved' WHERE order_id = 'A-0' AND line_id = '1'",
             "commissions",
             None,
             "but a payout line pays it",
         ),
         (
-            "UPDATE commissions SET state = 'held' WHERE order_id = 'A-0' AND line_id = '2'",
+            "UPDATE commissions SET state = 'pending' WHERE order_id = 'A-0' AND line_id = '2'",
             "commissions",
             None,
-            "its state is held and its amount 0",
+            "its state is pending and its amount 0",
         ),
         (
-            "UPDATE commissions SET state = 'payable' WHERE order_id = 'A-4'",
+            "UPDATE commissions SET state = 'approved' WHERE order_id = 'A-4'",
             "commissions",
             "of affiliate ben",
-            "commissions held sum to 0 EUR minor units, the ledger's account says 800",
+            "commissions approved sum to 800 EUR minor units, the ledger's account says 0",
         ),
         ("UPDATE batches SET prepared_by = 'x' WHERE batch_id = 'pb_1'", "batches", "pb_1", "its content_hash does not fit"),
         ("UPDATE batches SET approved_by = 'felix' WHERE batch_id = 'pb_1'", "batches", "pb_1", "the people of its batch_settled entry"),

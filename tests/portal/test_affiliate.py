@@ -65,7 +65,7 @@ def test_a_sale_of_100_at_10_percent_is_one_conversion_and_10_euros_on_hold(port
     world.sells(click("one", "anna", visitor="v"), order("O-1", visitor="v"))
     page = portal.get("/affiliate", as_=ANNA)
 
-    assert (tile(page, "Conversions"), tile(page, "Conversion rate"), tile(page, "On hold")) == ("1", "100 %", "€10.00")
+    assert (tile(page, "Conversions"), tile(page, "Conversion rate"), tile(page, "Pending")) == ("1", "100 %", "€10.00")
     assert "O-1" in page.text
 
 
@@ -279,7 +279,7 @@ def test_a_decision_that_changed_is_shown_as_it_is_now(portal, world):
 
     assert "O-1" not in portal.get("/affiliate/conversions?part=credited", as_=ANNA).text
     assert tile(portal.get("/affiliate", as_=ANNA), "Conversions") == "0"
-    assert tile(portal.get("/affiliate", as_=ANNA), "On hold") in ("–", "€0.00")
+    assert tile(portal.get("/affiliate", as_=ANNA), "Pending") in ("–", "€0.00")
 
 
 def test_a_wrong_day_is_said_under_its_field(portal):
@@ -310,7 +310,7 @@ def test_a_payout_is_explained_to_the_last_line(portal, world):
     file = portal.get(f"/affiliate/payouts/north/{batch_id}/statement.csv", as_=ANNA)
 
     assert tile(listed, "Paid") == "€9.50", "100.00 - 30.00 at 10 %, and 50.00 at 5 %"
-    assert "Earned €12.50 Taken back by refunds -€3.00 Paid out €9.50" in page
+    assert "Earned €12.50 Taken back -€3.00 Paid out €9.50" in page
     assert "Hats pay 5 % of the net price" in page
     assert file.headers["content-type"].startswith("text/csv")
     assert file.text.splitlines()[-1].endswith("9.50,EUR,")

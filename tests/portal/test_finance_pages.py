@@ -34,7 +34,7 @@ BATCH = "/finance/batches/pb_1"
 
 @pytest.fixture
 def earned(world: World) -> World:
-    """Anna has 20.00 payable from two old orders and 10.00 on hold from a new one; Ben, without bank details, 10.00 payable."""
+    """Anna has 20.00 approved from two old orders and 10.00 pending from a new one; Ben, without bank details, 10.00 approved."""
     world.happens(
         *(click(f"a{number}", "anna", LONG_AGO, f"v{number}") for number in (1, 2)),
         *(order(f"old-{number}", LONG_AGO + HOUR, f"v{number}") for number in (1, 2)),
@@ -86,10 +86,13 @@ def approve(portal, as_, password=PASSWORD, content_hash=None):
 def pages():
     return [
         "/finance",
-        "/finance/payable",
+        "/finance/balances",
         "/finance/batches",
         "/finance/batches/new",
         "/finance/batches/new?currency=EUR",
+        "/finance/holds",
+        "/finance/adjustments",
+        "/finance/months",
         "/finance/ledger",
     ]
 
@@ -138,9 +141,11 @@ def test_another_merchants_batch_is_not_found_whatever_is_asked(portal, prepared
 def test_the_overview_is_the_ledgers_balances_and_says_what_comes_next(portal, earned):
     page = words_of(portal.get("/finance", as_=FRANK))
 
-    assert "On hold €10.00" in page
-    assert "Payable €30.00" in page
-    assert "In a batch €0.00" in page
+    assert "Pending €10.00" in page
+    assert "On hold €0.00" in page
+    assert "Approved €30.00" in page
+    assert "In a payout €0.00" in page
+    assert "Taken back €0.00" in page
     assert "Paid €0.00" in page
     assert "No hold ends within 14 days" in page
 
@@ -153,12 +158,12 @@ def test_holds_that_end_soon_are_listed_by_day(portal, earned):
 
 
 def test_payable_by_affiliate_says_who_lacks_bank_details(portal, earned):
-    page = words_of(portal.get("/finance/payable", as_=FRANK))
+    page = words_of(portal.get("/finance/balances", as_=FRANK))
 
     assert "1 affiliate cannot be paid: account holder or IBAN is missing" in page
-    assert "Anna's Blog anna Anna Blogger DE89370400440532013000 €10.00 €20.00 €0.00" in page
-    assert "Ben Deals ben No bank details €0.00 €10.00 €0.00" in page
-    assert "All €10.00 €30.00 €0.00" in page
+    assert "Anna's Blog anna Anna Blogger DE89370400440532013000 €10.00 €0.00 €20.00 €0.00" in page
+    assert "Ben Deals ben No bank details €0.00 €0.00 €10.00 €0.00" in page
+    assert "All €10.00 €0.00 €30.00 €0.00" in page
 
 
 def test_a_refund_after_the_payout_is_carried_forward(portal, prepared):
@@ -166,10 +171,10 @@ def test_a_refund_after_the_payout_is_carried_forward(portal, prepared):
     portal.post(f"{BATCH}/settle", {}, as_=FRANK)
     at = prepared.clock.advance(1000)
     prepared.sells(Refund("R" * 26, "north", "old-1", "r1", "EUR", at, at))
-    page = words_of(portal.get("/finance/payable", as_=FRANK))
+    page = words_of(portal.get("/finance/balances", as_=FRANK))
 
     assert "1 balance below zero is carried forward" in page
-    assert "DE89370400440532013000 €10.00 -€10.00 carried forward €0.00" in page
+    assert "DE89370400440532013000 €10.00 €0.00 -€10.00 carried forward €0.00" in page
 
 
 def test_an_order_that_needs_a_look_is_on_the_overview(portal, earned):
@@ -306,7 +311,7 @@ def test_settled_batches_move_the_money_and_stay(portal, prepared, sqlite_books)
 
     with sqlite_books.reading() as connection:
         anna = next(one for one in balances_of_tenant(connection, NORTH) if one.affiliate_id == "anna")
-    assert (anna.held_minor, anna.payable_minor, anna.batched_minor, anna.paid_minor) == (10_00, 0, 0, 20_00)
+    assert (anna.pending_minor, anna.approved_minor, anna.payable_minor, anna.paid_minor) == (10_00, 0, 0, 20_00)
     page = portal.post(f"{BATCH}/void", {}, as_=FRANK)
     assert page.status_code == 409
     assert "Cannot void batch pb_1: it is settled" in words_of(page)
@@ -320,7 +325,7 @@ def test_a_batch_that_is_given_up_frees_its_commissions(portal, prepared, sqlite
     assert "Given up by frank@north.example" in words_of(page)
     assert "/approve" not in page.text
     assert portal.get(f"{BATCH}/file", as_=FRANK).status_code == 403
-    assert "Payable €30.00" in words_of(portal.get("/finance", as_=FRANK))
+    assert "Approved €30.00" in words_of(portal.get("/finance", as_=FRANK))
 
 
 def test_an_approval_that_comes_too_late_is_a_conflict(portal, prepared, sqlite_books):
@@ -368,8 +373,8 @@ def test_the_ledger_lists_entries_newest_first_with_their_hashes(portal, prepare
 
     assert entry_numbers(page) == [entry.number for entry in newest] == list(range(len(newest), 0, -1))
     assert entry_numbers(portal.get("/finance/ledger?before=3", as_=FRANK)) == [2, 1]
-    first = "21 Nov 2026, 12:00:01 Batch prepared batch pb_1 prepared by frank@north.example"
-    moved = "Payable · Anna's Blog -€20.00 In a payout · Anna's Blog €20.00"
+    first = "21 Nov 2026, 12:00:01 2026-11 Batch prepared batch pb_1 prepared by frank@north.example"
+    moved = "Approved · Anna's Blog -€20.00 In a payout · Anna's Blog €20.00"
     assert f"{first} {moved} {newest[0].hash[:12]}" in words_of(page)
     assert newest[0].hash in page.text
 
@@ -404,5 +409,5 @@ def test_a_name_with_markup_stays_text(portal, earned, sqlite_books):
         anna = find(connection, Affiliate, "anna")
         put(connection, msgspec.structs.replace(anna, name="<b>Anna</b>"), "tests", NOON)
 
-    assert "&lt;b&gt;Anna&lt;/b&gt;" in portal.get("/finance/payable", as_=FRANK).text
+    assert "&lt;b&gt;Anna&lt;/b&gt;" in portal.get("/finance/balances", as_=FRANK).text
     assert "&lt;b&gt;Anna&lt;/b&gt;" in portal.get("/merchant/affiliates", as_=MARTHA).text

@@ -14,7 +14,9 @@ from starlette.routing import Route
 from core.clock import DAY, HOUR
 from core.scope import ROLES
 from payouts import batches, holds
+from payouts.adjustments import Proposal, propose
 from portal.app import site_routes
+from store.adjustments import read_adjustments
 from store.batches import read_batches
 from store.catalogue import load_catalogue
 from store.disputes import Case, Evidence, open_case
@@ -41,6 +43,8 @@ OWN = {
     "order_id": "O-1",
     "case_id": "case-of-anna",
     "replay_id": "replay-of-north",
+    "adjustment_id": "adj_1",
+    "month": "2026-10",
 }
 FOREIGN = {
     "code": "charlie-south",
@@ -54,6 +58,8 @@ FOREIGN = {
     "order_id": "S-1",
     "case_id": "case-of-charlie",
     "replay_id": "replay-of-south",
+    "adjustment_id": "adj_2",
+    "month": "2026-13",  # a month is nobody's; this one is none
 }
 OF_SOUTH = ("South", "south", "Charlie", "charlie", "CHARLIE5", "collectors", "S-1", "S-2", "$2.00", "stella")
 OF_BEN = ("Ben Deals", "ben-north", "BEN10", "B-1", "ben@deals.example")
@@ -85,6 +91,9 @@ def both(portal, world):
             world.clock.advance(HOUR)
             world.sells(order("S-2", visitor="v", tenant=SOUTH))
         assert _batch(world, tenant_id, currency) == batch_id
+    for tenant_id, affiliate_id, adjustment_id in ((NORTH, "anna", "adj_1"), (SOUTH, "charlie", "adj_1"), (SOUTH, "charlie", "adj_2")):
+        proposal = Proposal(affiliate_id, 1_00, "EUR", "goodwill", "main")
+        assert propose(world.books, tenant_id, proposal, f"f@{tenant_id}.example", NOON).adjustment_id == adjustment_id
     return portal
 
 
@@ -198,4 +207,4 @@ def _batch(world, tenant_id: str, currency: str) -> str:
 
 def _south(world):
     with world.books.reading() as connection:
-        return load_catalogue(connection, SOUTH), read_batches(connection, SOUTH)
+        return load_catalogue(connection, SOUTH), read_batches(connection, SOUTH), read_adjustments(connection, SOUTH)

@@ -93,6 +93,33 @@ def test_software_is_marked_and_unmarked_and_nothing_else_moves(portal, sqlite_b
     assert membership(sqlite_books, "anna") == before
 
 
+def test_a_group_and_a_recruiter_are_set_and_nothing_else_moves(portal, sqlite_books):
+    before = membership(sqlite_books, "anna")
+    fields = {"programme_id": "main", "affiliate_id": "anna", "group": " gold ", "recruited_by": "ben"}
+    assert portal.post(f"{PATH}/terms", fields, as_=MARTHA).status_code == 303
+
+    assert membership(sqlite_books, "anna") == msgspec.structs.replace(before, group="gold", recruited_by="ben")
+    assert "Approved gold since 17 Oct 2025 recruited by ben" in words_of(portal.get(PATH, as_=MARTHA))
+    portal.post(f"{PATH}/terms", fields | {"group": "", "recruited_by": ""}, as_=MARTHA)
+    assert membership(sqlite_books, "anna") == before
+
+
+def test_recruiters_that_go_round_or_do_not_exist_are_told_at_their_field(portal, sqlite_books):
+    anna = {"programme_id": "main", "affiliate_id": "anna", "group": "", "recruited_by": "ben"}
+    portal.post(f"{PATH}/terms", anna, as_=MARTHA)
+    for typed in (
+        {"affiliate_id": "ben", "recruited_by": "anna"},
+        {"affiliate_id": "ben", "recruited_by": "charlie"},
+        {"affiliate_id": "ben", "recruited_by": "", "group": "x" * 65},
+    ):
+        page = portal.post(f"{PATH}/terms", anna | typed, as_=MARTHA)
+        field = "group" if typed.get("group") else "recruited_by"
+
+        assert (page.status_code, f'id="{field}-main-ben-fault"' in page.text) == (422, True), typed
+    assert membership(sqlite_books, "ben").recruited_by == ""
+    assert portal.post(f"{PATH}/terms", anna | {"affiliate_id": "charlie"}, as_=MARTHA).status_code == 404
+
+
 def test_who_was_declined_may_be_approved_later(portal, sqlite_books, dora):
     act(portal, "decline")
     assert membership(sqlite_books) == Membership("north", "main", "dora", "suspended", NOON - DAY, None, NOON)

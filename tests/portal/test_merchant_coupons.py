@@ -1,5 +1,6 @@
 """Coupons: whom they credit, from when to when."""
 
+import msgspec
 import pytest
 
 from core.catalogue import Coupon
@@ -42,6 +43,20 @@ def test_an_exclusive_code_says_so(portal, sqlite_books):
     page = words_of(portal.get(PATH, as_=MARTHA))
     assert "ANNA-10 Exclusive Anna's Blog" in page
     assert "BEN10 Ben Deals" in page
+
+
+def test_a_coupon_has_a_class_and_may_get_another(portal, sqlite_books):
+    portal.post(PATH, NEW | {"coupon_class": "influencer"}, as_=MARTHA)
+    assert coupon(sqlite_books, "ANNA-10").coupon_class == "influencer"
+
+    before = coupon(sqlite_books, "BEN10")
+    assert portal.post(f"{PATH}/class", {"code": "BEN10", "coupon_class": "cashback"}, as_=MARTHA).status_code == 303
+    assert coupon(sqlite_books, "BEN10") == msgspec.structs.replace(before, coupon_class="cashback")
+    assert "BEN10 cashback Ben Deals" in words_of(portal.get(PATH, as_=MARTHA))
+
+    portal.post(f"{PATH}/class", {"code": "BEN10", "coupon_class": "x" * 65}, as_=MARTHA)
+    assert coupon(sqlite_books, "BEN10").coupon_class == "cashback"
+    assert portal.post(f"{PATH}/class", {"code": "CHARLIE5", "coupon_class": "a"}, as_=MARTHA).status_code == 404
 
 
 def test_every_fault_at_once(portal, sqlite_books):

@@ -117,7 +117,7 @@ def test_the_overview_counts_clicks_orders_and_the_credited_share(portal, sold):
     assert "Clicks 1 by people" in page
     assert "Orders 2 test orders left out" in page
     assert "Credited 50 % 1 of 2 orders" in page
-    assert "On hold €10.00" in page
+    assert "Pending €10.00" in page
     assert "No touch found 1 €100.00" in page
 
 

@@ -89,8 +89,20 @@ def test_verify_names_the_row_that_was_tampered_with(stopped: Installation) -> N
         "entries": 1,
         "commissions": 1,
         "batches": 0,
+        "anchors": 0,
         "heads": [],
         "fault": None,
+    }
+
+    assert stopped.run_json("recompute", "--tenant", "north") == {
+        "ok": True,
+        "orders": 1,
+        "commissions": 1,
+        "waiting": 0,
+        "earlier": 0,
+        "unbooked": 0,
+        "differing": 0,
+        "differences": [],
     }
 
     import sqlite3
@@ -99,7 +111,14 @@ def test_verify_names_the_row_that_was_tampered_with(stopped: Installation) -> N
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {name}")
         connection.execute("UPDATE postings SET amount_minor = amount_minor * 2 WHERE number = 1")
+        connection.execute("UPDATE commissions SET amount_minor = amount_minor + 1")
     connection.close()
     broken = stopped.run("verify", "--json")
     assert broken.returncode == 1
     assert "1" in json.loads(broken.stdout)["fault"]
+    differing = stopped.run("recompute", "--tenant", "north")
+    assert (differing.returncode, "1 difference in 1 order" in differing.stdout, "line 1, bert: booked are" in differing.stdout) == (
+        1,
+        True,
+        True,
+    )

@@ -99,7 +99,7 @@ def test_what_was_put_is_what_is_loaded(books):
     assert load(books) == CATALOGUE
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(catalogues())
 def test_every_catalogue_loads_as_it_was_put(sqlite_books, catalogue):
     with sqlite_books.writing() as connection:

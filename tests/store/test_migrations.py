@@ -40,7 +40,12 @@ from store.versions import MIGRATIONS, check_books
 from tests.servers import postgres_database
 
 SETTINGS = Settings()
-BOOKS = ["0001_books", "0002_append_only", "0003_spools", "0004_caps", "0005_journeys", "0006_disputes"]
+# fmt: off
+BOOKS = [
+    "0001_books", "0002_append_only", "0003_spools", "0004_caps", "0005_journeys", "0006_disputes", "0007_rate_cards", "0008_ledger",
+    "0009_pricing", "0010_standing", "0011_rates",
+]
+# fmt: on
 HEAD = BOOKS[-1][:4]
 EVENTS = ["0001_events", "0002_decisions", "0003_journeys", "0004_identity", "0005_lookups"]
 ALL_COLUMNS = Query(
@@ -244,11 +249,11 @@ def test_a_dry_run_for_postgresql_prints_its_dialect(empty_url: str) -> None:
 ENTRY: dict[str, Any] = {
     "tenant_id": "north", "number": 1, "kind": "sale", "idempotency_key": "k1", "posted_at": 1, "previous_hash": "", "hash": "h",
 }  # fmt: skip
-POSTING: dict[str, Any] = {"tenant_id": "north", "number": 1, "position": 0, "account": "payable", "currency": "EUR", "amount_minor": 5}
+POSTING: dict[str, Any] = {"tenant_id": "north", "number": 1, "position": 0, "account": "approved", "currency": "EUR", "amount_minor": 5}
 COMMISSION: dict[str, Any] = {
     "tenant_id": "north", "commission_id": "c1", "programme_id": "shop", "order_id": "o1", "line_id": "1", "affiliate_id": "anna",
     "kind": "sale", "currency": "EUR", "base_minor": 100, "amount_minor": 10, "rate_card_version": 1, "decision_revision": 1,
-    "policy_version": 1, "state": "held", "ordered_at": 1, "hold_until": 2, "posted_at": 1, "idempotency_key": "c1",
+    "policy_version": 1, "state": "pending", "ordered_at": 1, "hold_until": 2, "posted_at": 1, "idempotency_key": "c1",
 }  # fmt: skip
 
 
@@ -290,14 +295,17 @@ def test_no_column_of_money_is_ever_changed_but_a_commissions_state(posted: Book
 
 
 def test_a_commissions_state_moves(posted: Books) -> None:
-    run(posted, update(schema.commissions).values(state="payable"))
+    run(posted, update(schema.commissions).values(state="approved"))
     with posted.reading() as connection:
-        assert connection.scalar(schema.commissions.select().with_only_columns(schema.commissions.c.state)) == "payable"
+        assert connection.scalar(schema.commissions.select().with_only_columns(schema.commissions.c.state)) == "approved"
 
 
 def test_the_triggers_hold_against_the_back_doors_of_each_engine(posted: Books) -> None:
     back_doors = (
-        ["INSERT OR REPLACE INTO postings SELECT tenant_id, number, position, account, affiliate_id, currency, 999 FROM postings"]
+        [
+            "INSERT OR REPLACE INTO postings (tenant_id, number, position, account, currency, amount_minor) "
+            "SELECT tenant_id, number, position, account, currency, 999 FROM postings"
+        ]
         if posted.is_sqlite
         else ["TRUNCATE postings", "TRUNCATE entries CASCADE", "TRUNCATE commissions CASCADE"]
     )

@@ -34,12 +34,12 @@ def fill(books):
         insert_commissions(
             connection,
             [
-                commission("c1", "north", "o-1", "anna", 500, "held", hold_until=MIDNIGHT + DAY),
-                commission("c2", "north", "o-1", "anna", -200, "held", hold_until=MIDNIGHT + DAY + HOUR),
-                commission("c3", "north", "o-2", "ben", 70, "held", "CHF", hold_until=MIDNIGHT - 1),
+                commission("c1", "north", "o-1", "anna", 500, "pending", hold_until=MIDNIGHT + DAY),
+                commission("c2", "north", "o-1", "anna", -200, "pending", hold_until=MIDNIGHT + DAY + HOUR),
+                commission("c3", "north", "o-2", "ben", 70, "pending", "CHF", hold_until=MIDNIGHT - 1),
                 commission("c4", "north", "o-3", "ben", 900, "paid", ordered_at=NOON - 60 * DAY),
                 commission("c5", "north", "o-2", "", 0, "none"),
-                commission("c6", "south", "o-1", "anna", 10_000, "held", hold_until=MIDNIGHT + DAY),
+                commission("c6", "south", "o-1", "anna", 10_000, "pending", hold_until=MIDNIGHT + DAY),
             ],
         )
 
@@ -55,8 +55,8 @@ def commission(commission_id, tenant, order, affiliate, amount, state, currency=
 def test_earned_by_state_of_recent_orders_of_one_tenant(books):
     fill(books)
     with books.reading() as connection:
-        assert earned_by_state(connection, "north") == {"held": {"EUR": 300, "CHF": 70}, "paid": {"EUR": 900}}
-        assert earned_by_state(connection, "north", NOON - DAY) == {"held": {"EUR": 300, "CHF": 70}}
+        assert earned_by_state(connection, "north") == {"pending": {"EUR": 300, "CHF": 70}, "paid": {"EUR": 900}}
+        assert earned_by_state(connection, "north", NOON - DAY) == {"pending": {"EUR": 300, "CHF": 70}}
         assert earned_by_state(connection, "nowhere") == {}
 
 
@@ -101,9 +101,11 @@ def test_entries_newest_first_and_a_screen_at_a_time(books):
         for number in range(5):
             post(
                 connection,
-                Draft("north", "release", f"k{number}", NOON + number, postings=transfer("anna", "EUR", 100 + number, "held", "payable")),
+                Draft(
+                    "north", "release", f"k{number}", NOON + number, postings=transfer("anna", "EUR", 100 + number, "pending", "approved")
+                ),
             )
-        post(connection, Draft("south", "release", "k0", NOON, postings=transfer("anna", "EUR", 7, "held", "payable")))
+        post(connection, Draft("south", "release", "k0", NOON, postings=transfer("anna", "EUR", 7, "pending", "approved")))
     with books.reading() as connection:
         assert [entry.number for entry in entries_before(connection, "north", None, 3)] == [5, 4, 3]
         assert [entry.number for entry in entries_before(connection, "north", 3, 3)] == [2, 1]

@@ -21,7 +21,7 @@ from core.catalogue import Model, Policy, Rule
 from core.clock import HOUR
 from core.events import Line
 from core.money import allocate
-from payouts.earnings import split
+from payouts.earnings import Share, moments
 from payouts.refunds import Kept
 from tests.attribution.scenarios import played
 
@@ -386,7 +386,12 @@ def credits_after(total: int, shares: list[Fraction], refunded: list[int]) -> li
     """What each share holds after each of the cumulative refunds, by the function that posts commissions."""
     line, rule = Line("1", total), Rule("all", percent_bps=10_000)
     steps = [(Kept(total - back, returned=back == total),) for back in refunded]
-    return [split([line], [rule], shares, steps[: count + 1])[1][0] for count in range(len(steps))]
+    bases = tuple((total - back,) for back in refunded)
+    found = []
+    for count in range(1, len(steps) + 1):
+        own = [Share(f"a{place}", f"t{place}", share, (rule,), bases[:count]) for place, share in enumerate(shares)]
+        found.append(moments([line], own, steps[:count])[1].amounts[0])
+    return found
 
 
 def _weights(one: dict[str, Any]) -> list[Fraction]:
