@@ -15,16 +15,25 @@ from attribution.revisions import Block, InForce, Revision, blocks_of, is_locked
 from attribution.touches import OrderRow, VisitorRow, decode_orders, decode_touches, decode_visitors, order_of
 from core.clock import Instant
 from core.credit import Candidate, Decision, Override
-from core.events import CustomerStatus, Order
-from core.segments import segments_of, status_of
+from core.events import Order
+from core.segments import place_of, segments_of, status_of
+
+
+class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The orders that a person had placed before one: how many, and when the first and the last of them."""
+
+    orders: int
+    first_at: Instant
+    last_at: Instant
 
 
 class Batch(msgspec.Struct, frozen=True):
     """``orders`` and ``touches`` are lines as the store gave them (:mod:`attribution.touches`).
 
-    ``company`` is given for orders whose person is more than the order's own keys. ``last_ordered`` says when a person had ordered
-    before; ``crowds`` are an order's touches of visitors that have very many, already capped. ``foreign`` are touches of other
-    tenants, ``links`` what the tokens of claims stand for. ``frozen`` orders keep the decision they have.
+    ``company`` is given for orders whose person is more than the order's own keys. ``past`` says what a person had ordered before, and
+    leaves out orders of which that is nothing, or is not followed; ``crowds`` are an order's touches of visitors that have very many,
+    already capped. ``foreign`` are touches of other tenants, ``links`` what the tokens of claims stand for. ``frozen`` orders keep the
+    decision they have.
     """
 
     orders: bytes
@@ -34,7 +43,7 @@ class Batch(msgspec.Struct, frozen=True):
     crowds: dict[str, tuple[VisitorRow, ...]] = {}
     foreign: dict[str, tuple[Candidate, ...]] = {}
     links: dict[str, tuple[str, str]] = {}
-    last_ordered: dict[str, Instant] = {}
+    past: dict[str, Past] = {}
     in_force: dict[str, InForce] = {}
     frozen: tuple[str, ...] = ()
     overrides: dict[str, Override] = {}
@@ -78,10 +87,11 @@ def decide_batch(batch: Batch, terms: Terms, at: Instant | None = None, bonds: B
 
 def _decided(batch: Batch, terms: Terms, row: OrderRow, found: Found, override: Override | None, bonds: Bonds | None, traces: bool) -> Case:
     order = order_of(terms.tenant_id, row)
-    customer = customer_of(order, row.country, batch.last_ordered.get(row.order_id), terms)
+    company = batch.company.get(row.order_id)
+    customer = customer_of(order, row.country, batch.past.get(row.order_id), terms, company is None or not company.cut)
     ruling = ruling_for(terms, order, customer.segments)
     earliest = order.occurred_at - (ruling.lookback if ruling else lookback(None))
-    journey = candidates_of(order, found, batch.company.get(row.order_id), earliest)
+    journey = candidates_of(order, found, company, earliest)
     candidates = journey.candidates
     if row.order_id in batch.foreign:
         candidates += batch.foreign[row.order_id]
@@ -97,16 +107,12 @@ def _decided(batch: Batch, terms: Terms, row: OrderRow, found: Found, override: 
     return Case(order, decision, journey)
 
 
-def customer_of(order: Order, country: str, last_ordered_at: Instant | None, terms: Terms) -> Customer:
-    """What the decision takes the customer for."""
-    status = status_of(order, last_ordered_at, terms.lapsed_after_days)
-    if not terms.segments:
-        return _CUSTOMERS[status]
-    return Customer(status, segments_of(order, country, status, terms.segments, terms.stores))
-
-
-_STATUSES: tuple[CustomerStatus, ...] = ("", "new", "returning", "lapsed")
-_CUSTOMERS = {status: Customer(status) for status in _STATUSES}
+def customer_of(order: Order, country: str, past: Past | None, terms: Terms, is_followed: bool = True) -> Customer:
+    """What the decision takes the customer for. ``is_followed``: the person is not past the limit."""
+    status = status_of(order, past.last_at if past else None, terms.lapsed_after_days)
+    number, first_at = place_of(order, past.orders if past else 0, past.first_at if past else 0) if is_followed else (0, 0)
+    segments = segments_of(order, country, status, terms.segments, terms.stores) if terms.segments else ()
+    return Customer(status, segments, number, first_at)
 
 
 def _is_kept(batch: Batch, terms: Terms, row: OrderRow, before: InForce, at: Instant) -> bool:

@@ -6,7 +6,7 @@ What comes out does not depend on the size of the slices, nor on the number of p
 from collections.abc import Iterator
 from typing import Any
 
-from attribution.batch import Batch
+from attribution.batch import Batch, Past
 from attribution.decisions import ORDERS_BY_ID
 from attribution.history import InTime, Told, pass_through
 from attribution.journey import Scene, Slice, batches_of_slice
@@ -96,7 +96,7 @@ def batches_by_id(scene: Scene, from_at: Instant, to_at: Instant, after: str) ->
     """The same in the order of the ids, from ``after`` (exclusive) on."""
     events, tenant_id = scene.events, scene.tenant_id
     counted, earlier, pace = counted_events(events, tenant_id), InTime(), Pace()
-    told: dict[str, Instant] = {}
+    told: dict[str, Past] = {}
     for before in slices_of_time(orders_by_hour(events, tenant_id, NEVER, to_at), NEVER, to_at, Pace(MOST_ORDERS)):
         told |= pass_through(events, scene.people, earlier, counted, before.from_at, before.to_at)
     for piece in slices_of_ids(events, tenant_id, from_at, to_at, after, pace):

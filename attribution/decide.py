@@ -18,6 +18,7 @@ from attribution.policy import COUPON, Ruling, Terms, compiled, default_policy
 from attribution.rules import CAPPED, CLICKS, CONTESTS, COUPONS, NOBODYS, Case, Entry, is_expired, standing, verdict_of
 from attribution.weights import ALL, DIRECT, NOTHING, Share, shares, shares_by_count
 from core.catalogue import Coupon, Model, Programme
+from core.clock import Instant
 from core.credit import ELIGIBLE, Candidate, Credit, Decision, Override, Result, Step, TouchClass, Verdict
 from core.events import CustomerStatus, Order
 
@@ -65,10 +66,12 @@ _canonical = msgspec.msgpack.encode
 
 
 class Customer(msgspec.Struct, frozen=True):
-    """What the decision takes the customer for, and the segments of the order."""
+    """What the decision takes the customer for, and the segments of the order. Of numbers see :func:`core.segments.place_of`."""
 
     status: CustomerStatus = ""
     segments: tuple[str, ...] = ()
+    order_number: int = 0
+    first_ordered_at: Instant = 0
 
 
 NOBODY = Customer()
@@ -114,6 +117,8 @@ def decide(
         customer.status,
         customer.segments,
         override,
+        customer.order_number,
+        customer.first_ordered_at,
     )
 
 
@@ -387,6 +392,8 @@ def _hash(case: Case, customer: Customer, override: Override | None) -> str:
     order, touches = case.order, case.touches
     heard = msgspec.structs.replace(order, ip="", user_agent="") if order.ip or order.user_agent else order
     read = [_canonical((heard, touches, customer.status, customer.segments, override))]
+    if customer.order_number:  # what is not known is not hashed: hashes of before stay
+        read.append(_canonical((customer.order_number, customer.first_ordered_at)))
     read.append(case.ruling.digest)
     read.extend(map(case.ruling.members.__getitem__, map(_affiliate, touches)))
     if case.coupons:

@@ -70,7 +70,8 @@ class Explanation(msgspec.Struct, frozen=True):
 
     ``unattributed`` is the share that nobody earns; ``revisions`` counts how often the decision has been taken anew. Where a person
     decided, ``override`` says who, when and why; verdicts and sentences still tell what was computed. ``untold`` says in one sentence
-    why there are no candidates though there may have been some; else it is empty.
+    why there are no candidates though there may have been some; else it is empty. ``order_number`` and ``first_ordered_at`` are 0 where
+    they are not known.
     """
 
     tenant_id: str
@@ -97,6 +98,8 @@ class Explanation(msgspec.Struct, frozen=True):
     marketplace_id: str = ""
     override: Override | None = None
     untold: str = ""
+    order_number: int = 0
+    first_ordered_at: Instant = 0
 
 
 def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation | None:
@@ -111,7 +114,8 @@ def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation |
 
 
 def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
-    revision, programme_id, policy_version, result, *columns, trace, inputs_hash, decided_ms, status, segments, override, revisions = row
+    revision, programme_id, policy_version, result, *columns, trace, inputs_hash, decided_ms = row[:-6]
+    status, segments, override, number, first_at, revisions = row[-6:]
     credits, steps = credits_of_columns(columns), read_trace(trace)
     return Explanation(
         tenant_id=order.tenant_id,
@@ -137,6 +141,8 @@ def _explanation(order: Order, row: tuple[Any, ...]) -> Explanation:
         segments=tuple(segments),
         marketplace_id=order.marketplace_id,
         override=_read_override(override) if override else None,
+        order_number=number,
+        first_ordered_at=int(first_at),
         untold=_untold(trace, steps, credits, inputs_hash),
     )
 
@@ -212,6 +218,8 @@ def for_affiliate(explanation: Explanation, affiliate_id: str) -> Explanation | 
             finding if finding.affiliate_id == affiliate_id else _masked_finding(finding) for finding in explanation.candidates
         ),
         segments=(),
+        order_number=0,
+        first_ordered_at=0,
         override=override and _masked_override(override, affiliate_id),
     )
 
@@ -239,7 +247,7 @@ def _masked_override(override: Override, affiliate_id: str) -> Override:
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
-    """Plain values for JSON, every ``…_at`` in RFC 3339."""
+    """Plain values for JSON, every ``…_at`` in RFC 3339, null where it is not known."""
     plain: dict[str, Any] = _with_times(msgspec.to_builtins(explanation))
     return plain
 
@@ -248,8 +256,12 @@ def _with_times(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_with_times(part) for part in value]
     if isinstance(value, dict):
-        return {name: format_instant(part) if name.endswith("_at") else _with_times(part) for name, part in value.items()}
+        return {name: _time(part) if name.endswith("_at") else _with_times(part) for name, part in value.items()}
     return value
+
+
+def _time(at: Instant) -> str | None:
+    return format_instant(at) if at else None
 
 
 def as_text(explanation: Explanation) -> str:
@@ -263,8 +275,8 @@ def _head(one: Explanation) -> Iterator[tuple[str, str]]:
     yield "placed", f"{format_instant(one.ordered_at)}, channel {one.channel}" + (f", store {one.store_id}" if one.store_id else "")
     if one.marketplace_id:
         yield "came from", f"the marketplace {one.marketplace_id}"
-    if one.customer_status or one.segments:
-        yield "customer", ", ".join([*filter(None, [one.customer_status]), *one.segments])
+    if one.customer_status or one.segments or one.order_number:
+        yield "customer", ", ".join([*filter(None, [one.customer_status, *_number(one)]), *one.segments])
     yield "programme", f"{one.programme_id or '-'}, policy version {one.policy_version}"
     yield "result", f"{one.result}: {one.meaning}"
     for credit in one.credits:
@@ -276,6 +288,13 @@ def _head(one: Explanation) -> Iterator[tuple[str, str]]:
         yield "overridden", f"{format_instant(one.override.decided_at)} by {one.override.decided_by}{because}"
     yield "decided", f"{format_instant(one.decided_at)}, revision {one.revision} of {one.revisions}"
     yield "inputs", one.inputs_hash
+
+
+def _number(one: Explanation) -> Iterator[str]:
+    if one.order_number:
+        yield f"order {one.order_number} on record"
+    if one.order_number > 1:
+        yield f"the first on {format_instant(one.first_ordered_at)}"
 
 
 def _table(explanation: Explanation) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What a person had ordered before: the time of the last order, and what it bound the person to. I/O: the events store.
+"""What a person had ordered before: how often, when first and last, and what it bound the person to. I/O: the events store.
 
-Earlier is by ``(occurred_at, event_id)``; test orders do not count. Orders are a person's where :class:`attribution.people.People` says so
-of each of them.
+Earlier is by ``(occurred_at, event_id)``; test orders do not count, refunded ones do. Orders are a person's where
+:class:`attribution.people.People` says so of each of them.
 """
 
 from bisect import bisect_left
@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from attribution.batch import Bonds
+from attribution.batch import Bonds, Past
 from attribution.decisions import read_in_force
 from attribution.identity import CLICK, VISITOR, Person, is_device
 from attribution.lookups import ALWAYS
@@ -59,10 +59,10 @@ decode_carriers = msgspec.json.Decoder(Carrier).decode_lines
 
 
 class Earlier(Protocol):
-    """Whoever knows, of very many orders, when persons had ordered before."""
+    """Whoever knows, of very many orders, what persons had ordered before."""
 
-    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, str]) -> dict[str, Instant]:
-        """By order, when its person had ordered last before it; left out where never. ``persons`` are their ids by order."""
+    def past_of(self, rows: Sequence[OrderRow], persons: Mapping[str, str]) -> dict[str, Past]:
+        """By order, what its person had ordered before it; left out where nothing. ``persons`` are their ids by order."""
 
 
 def carriers_of(events: EventsStore, tenant_id: str, keys: Iterable[str], from_at: Instant = 0, to_at: Instant = ALWAYS) -> list[Carrier]:
@@ -128,63 +128,64 @@ class ByKeys:
             self._known |= orders_of_persons(self._events, self._people, missing)
         return self._known
 
-    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, Person]) -> dict[str, Instant]:
-        """By order, when its person had ordered last before it; left out where never."""
+    def past_of(self, rows: Sequence[OrderRow], persons: Mapping[str, Person]) -> dict[str, Past]:
+        """By order, what its person had ordered before it; left out where nothing."""
         known = self.moments_of(persons.values())
-        found: dict[str, Instant] = {}
+        found: dict[str, Past] = {}
         for row in rows:
             person = persons[row.order_id]
-            moments = () if person.cut else known.get(person.person_id, ())
+            moments: Sequence[Moment] = () if person.cut else known.get(person.person_id, ())
             place = bisect_left(moments, (row.occurred_at, row.event_id, ""))
             if place:
-                found[row.order_id] = moments[place - 1][0]
+                found[row.order_id] = Past(place, moments[0][0], moments[place - 1][0])
         return found
 
 
 class InTime:
-    """For very many orders that come in the order of time: remembers when each person ordered last."""
+    """For very many orders that come in the order of time, each once: remembers what each person has ordered."""
 
     def __init__(self) -> None:
-        self._last: dict[str, Instant] = {}
+        self._past: dict[str, Past] = {}
 
-    def last_ordered(self, rows: Sequence[OrderRow] | Sequence[Carrier], persons: Mapping[str, str]) -> dict[str, Instant]:
-        found: dict[str, Instant] = {}
-        last = self._last
+    def past_of(self, rows: Sequence[OrderRow] | Sequence[Carrier], persons: Mapping[str, str]) -> dict[str, Past]:
+        found: dict[str, Past] = {}
+        past = self._past
         for row in rows:
-            person_id = persons[row.order_id]
-            before = last.get(person_id)
+            person_id, at = persons[row.order_id], row.occurred_at
+            before = past.get(person_id)
             if before is not None:
                 found[row.order_id] = before
             if person_id and not row.test:
-                last[person_id] = row.occurred_at
+                past[person_id] = Past(1, at, at) if before is None else Past(before.orders + 1, before.first_at, at)
         return found
 
 
 class Told:
     """For very many orders in any order: what :class:`InTime` said of them."""
 
-    def __init__(self, found: dict[str, Instant]) -> None:
+    def __init__(self, found: dict[str, Past]) -> None:
         self._found = found
 
-    def last_ordered(self, rows: Sequence[OrderRow], persons: Mapping[str, str]) -> dict[str, Instant]:
+    def past_of(self, rows: Sequence[OrderRow], persons: Mapping[str, str]) -> dict[str, Past]:
         assert len(persons) >= len(rows), "every order has a person"
         return {row.order_id: self._found[row.order_id] for row in rows if row.order_id in self._found}
 
 
 def pass_through(
     events: EventsStore, people: People, earlier: InTime, counted: Mapping[str, str], from_at: Instant, to_at: Instant
-) -> dict[str, Instant]:
+) -> dict[str, Past]:
     """Show all orders placed in ``[from_at, to_at]`` to ``earlier``, and return what it says of them.
 
     Args:
         counted: of order ids that several events bear, the event that counts.
     """
     rows = decode_carriers(events.select_bytes(CARRIERS, tenant_id=people.tenant_id, from_ms=from_at, to_ms=to_at))
-    rows = [row for row in rows if counted.get(row.order_id, row.event_id) == row.event_id]
+    # The same event may be stored twice, and is one order.
+    rows = list({row.order_id: row for row in rows if counted.get(row.order_id, row.event_id) == row.event_id}.values())
     orders = as_orders(rows)
     alone = people.alone(orders)
     others = people.persons_of([order for order in orders if order.order_id not in alone])
-    return earlier.last_ordered(rows, alone | ids_of(others))
+    return earlier.past_of(rows, alone | ids_of(others))
 
 
 def ids_of(persons: Mapping[str, Person]) -> dict[str, str]:

@@ -121,7 +121,7 @@ def _batch(scene: Scene, lines: Sequence[bytes], earlier: ByKeys) -> Batch:
         crowds=_crowds(scene, visitors.splitlines(), rows, company, lookback),
         foreign=foreign_touches(scene.events, scene.terms, scene.fellows, rows, persons),
         links=_links_of_claims(scene, rows),
-        last_ordered=earlier.last_ordered(rows, persons),
+        past=earlier.past_of(rows, persons),
         in_force=read_in_force(scene.events, scene.tenant_id, [row.order_id for row in rows]),
         frozen=tuple(row.order_id for row in rows if row.order_id in scene.frozen),
         overrides=_overrides(scene, rows),
@@ -263,7 +263,7 @@ def batches_of_slice(
     crowds = _crowds(scene, visited.values(), rows, company, lookback)
     foreign = foreign_touches(events, scene.terms, scene.fellows, rows, persons)
     links = _links_of_claims(scene, rows)
-    last_ordered = earlier.last_ordered(rows, alone | ids_of(persons))
+    past = earlier.past_of(rows, alone | ids_of(persons))
     learn(len(rows), sum(map(len, visited.values())))
     if by_id:
         rows, lines = _by_id(rows, lines)
@@ -280,7 +280,7 @@ def batches_of_slice(
             crowds={name: crowds[name] for name in ids if name in crowds},
             foreign={name: foreign[name] for name in ids if name in foreign},
             links=links,
-            last_ordered={name: last_ordered[name] for name in ids if name in last_ordered},
+            past={name: past[name] for name in ids if name in past},
             in_force={name: decided[name] for name in ids if name in decided},
             frozen=tuple(name for name in ids if name in scene.frozen),
             overrides={name: overrides[name] for name in ids if name in overrides},

@@ -1,6 +1,7 @@
 """Decisions as rows: what is compared with the one in force, when it is locked, and the bytes of a block to be stored. Pure.
 
-Changed means another programme, policy version, result, credit, customer status, segment or override, the credited touch included. A
+Changed means another programme, policy version, result, credit, customer status, segment, override, number of the customer's order or
+time of their first, the credited touch included. A
 candidate that arrives later and changes none of these makes no revision: a decision is the record of what was known when it was
 taken, and everything that follows it (commissions, postbacks) would run again for nothing.
 """
@@ -33,6 +34,8 @@ class InForce(msgspec.Struct, frozen=True):
     customer_status: CustomerStatus = ""
     segments: tuple[str, ...] = ()
     override: str = ""
+    order_number: int = 0
+    first_ordered_at: Instant = 0
 
 
 class InForceRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,6 +54,8 @@ class InForceRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     customer_status: CustomerStatus
     segments: tuple[str, ...]
     override: str
+    order_number: int
+    first_ordered_at: Instant
 
 
 class Revision(msgspec.Struct, frozen=True):
@@ -77,7 +82,8 @@ _encode = msgspec.json.Encoder().encode
 def in_force_of(row: InForceRow) -> InForce:
     """What a stored decision says."""
     credits = tuple(map(Credit, row.affiliate_ids, row.touch_ids, row.numerators, row.denominators))
-    return InForce(row.revision, row.programme_id, row.policy_version, row.result, credits, row.customer_status, row.segments, row.override)
+    customer = (row.customer_status, row.segments, row.override, row.order_number, row.first_ordered_at)
+    return InForce(row.revision, row.programme_id, row.policy_version, row.result, credits, *customer)
 
 
 def revision_of(decision: Decision, ordered_at: Instant, before: InForce | None) -> Revision | None:
@@ -93,6 +99,8 @@ def revision_of(decision: Decision, ordered_at: Instant, before: InForce | None)
         decision.customer_status,
         decision.segments,
         override_text(decision.override),
+        decision.order_number,
+        decision.first_ordered_at,
     )
     return None if now == before else Revision(decision, before.revision + 1, ordered_at)
 
@@ -140,12 +148,13 @@ def token_of(block: Sequence[Revision]) -> str:
 
 def _said(decision: Decision) -> tuple[object, ...]:
     what = decision.programme_id, decision.policy_version, decision.result, decision.credits
-    return *what, decision.customer_status, decision.segments, override_text(decision.override)
+    customer = decision.customer_status, decision.segments, override_text(decision.override)
+    return *what, *customer, decision.order_number, decision.first_ordered_at
 
 
 REMEMBERED = 10_000
 """So many texts that come again are kept as they are written."""
-COLUMNS = 17
+COLUMNS = 19
 """So many columns :func:`_columns` writes; :func:`native` adds the time of storing."""
 
 
@@ -179,6 +188,8 @@ def _columns(block: Sequence[Revision], at: Instant) -> bytes:
         _column("trace", "String", _strings(trace)),
         _column("revision", "UInt32", struct.pack(f"<{len(block)}I", *(one.revision for one in block))),
         _column("policy_version", "UInt32", struct.pack(f"<{len(block)}I", *(one.policy_version for one in decisions))),
+        _column("order_number", "UInt32", struct.pack(f"<{len(block)}I", *(one.order_number for one in decisions))),
+        _instants("first_ordered_at", [one.first_ordered_at for one in decisions]),
         _instants("ordered_at", [one.ordered_at for one in block]),
         _instants("decided_at", [at] * len(block)),
         _column("credits.affiliate_id", "Array(String)", offsets + _texts([one.affiliate_id for one in flat])),

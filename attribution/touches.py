@@ -53,6 +53,10 @@ class OrderRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     names: tuple[str, ...]
     categories: tuple[str, ...]
     quantities: tuple[int, ...]
+    brands: tuple[str, ...]
+    kinds: tuple[str, ...]
+    discounts: tuple[int, ...]
+    line_attributes: tuple[dict[str, str], ...]
 
 
 class VisitorRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -107,7 +111,7 @@ def order_of(tenant_id: str, row: OrderRow) -> Order:
         row.currency,
         row.occurred_at,
         row.received_at,
-        tuple(map(Line, row.line_ids, row.nets, row.skus, row.names, row.categories, row.quantities)),
+        lines_of_order(row),
         row.channel,
         row.store_id,
         row.click_id,
@@ -129,6 +133,13 @@ def order_of(tenant_id: str, row: OrderRow) -> Order:
         row.marketplace_id,
         row.basket_id,
     )
+
+
+def lines_of_order(row: OrderRow) -> tuple[Line, ...]:
+    """The lines that a row holds, each with its attributes by name."""
+    attributes = [tuple(sorted(texts.items())) if texts else () for texts in row.line_attributes]
+    plain = row.line_ids, row.nets, row.skus, row.names, row.categories, row.quantities
+    return tuple(map(Line, *plain, row.brands, row.kinds, row.discounts, attributes))
 
 
 def claims_of(text: str) -> tuple[Claim, ...]:

@@ -167,7 +167,9 @@ class Decision(msgspec.Struct, frozen=True):
     """Credits sum to at most one; what is missing is unattributed, for the reason that ``result`` gives.
 
     ``inputs_hash`` covers order, candidates and policy: equal hashes mean an equal decision. ``customer_status`` and ``segments`` are
-    what the decision took the customer for. ``override`` is set where a person decided; the trace still tells what was computed.
+    what the decision took the customer for. ``order_number`` is the customer's n-th order (1: the first), and ``first_ordered_at`` when
+    their first one was placed; both are 0 where that is not known. ``override`` is set where a person decided; the trace still tells what
+    was computed.
     """
 
     tenant_id: str
@@ -181,6 +183,8 @@ class Decision(msgspec.Struct, frozen=True):
     customer_status: CustomerStatus = ""
     segments: tuple[str, ...] = ()
     override: Override | None = None
+    order_number: int = 0
+    first_ordered_at: Instant = 0
 
     @property
     def unattributed(self) -> Fraction:

@@ -34,6 +34,23 @@ def status_of(order: Order, last_ordered_at: Instant | None, lapsed_after_days: 
     return "lapsed" if order.occurred_at - last_ordered_at > lapsed_after_days * DAY else "returning"
 
 
+def place_of(order: Order, earlier: int, first_at: Instant) -> tuple[int, Instant]:
+    """``(the customer's n-th order, when their first one was placed)``; zeros where that is not known.
+
+    Args:
+        earlier: the orders that the person placed before this one with the tenant, by ``(occurred_at, event_id)``. Refunded ones count,
+            test orders do not; whoever cannot be followed has none.
+        first_at: when the first of these was placed.
+
+    Without any, the order is the first of a customer that a key would have found. It is unknown where it has no customer key, and where
+    the merchant says that the customer has ordered before: then their first orders are not on record.
+    """
+    if earlier:
+        return earlier + 1, first_at
+    is_first = order.customer_keys and order.customer_status in ("", "new")
+    return (1, order.occurred_at) if is_first else (0, 0)
+
+
 def segments_of(
     order: Order, country: str, status: CustomerStatus, segments: Sequence[Segment], stores: Mapping[str, Store]
 ) -> tuple[str, ...]:

@@ -157,8 +157,8 @@ def _order(tenant_id: str, row: tuple) -> tuple[Order, str]:  # type: ignore[typ
     order_id, event_id, currency, store_id, keys, status, test, occurred_at, received_at, *rest = row
     country, channel, coupons, attributes, shipping_minor, tax_minor, *columns = rest
     lines = tuple(
-        Line(line_id, net_minor, sku, name, category, quantity)
-        for line_id, sku, name, category, quantity, net_minor in zip(*columns, strict=True)
+        Line(line_id, net_minor, sku, name, category, quantity, brand, kind, discount_minor, tuple(sorted(texts.items())))
+        for line_id, sku, name, category, quantity, net_minor, brand, kind, discount_minor, texts in zip(*columns, strict=True)
     )
     order = Order(
         event_id,
@@ -182,9 +182,9 @@ def _order(tenant_id: str, row: tuple) -> tuple[Order, str]:  # type: ignore[typ
 
 
 def _verdict(row: tuple) -> Verdict:  # type: ignore[type-arg]
-    _order_id, revision, programme_id, policy_version, result, *columns, inputs_hash, status, segments = row
+    _order_id, revision, programme_id, policy_version, result, *columns, inputs_hash, status, segments, number, first_at = row
     credits = tuple(map(Credit, *columns))
-    return Verdict(revision, programme_id, policy_version, result, credits, inputs_hash, status, tuple(segments))
+    return Verdict(revision, programme_id, policy_version, result, credits, inputs_hash, status, tuple(segments), number, int(first_at))
 
 
 def _refund(tenant_id: str, row: tuple) -> Refund:  # type: ignore[type-arg]

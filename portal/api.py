@@ -73,6 +73,8 @@ def as_answer(explanation: Explanation | None, portal: str, order_id: str) -> di
         "policy_version": explanation.policy_version,
         "customer_status": explanation.customer_status,
         "segments": list(explanation.segments),
+        "order_number": explanation.order_number or None,
+        "first_ordered_at": format_instant(explanation.first_ordered_at) if explanation.first_ordered_at else None,
         "by_hand": explanation.override is not None,
         "revision": explanation.revision,
         "decided_at": format_instant(explanation.decided_at),

@@ -147,7 +147,7 @@ def read_file(books: Books, events: EventsStore, tenant_id: str, case_id: str, a
 def _would_book(books: Books, events: EventsStore, case: Case, now: Explanation, at: Instant) -> Amounts:
     """What the whole credit for the affiliate would post."""
     credits = (Credit(case.affiliate_id, "", 1, 1),)
-    customer = (now.customer_status, now.segments)
+    customer = (now.customer_status, now.segments, now.order_number, now.first_ordered_at)
     verdict = Verdict(now.revision + 1, now.programme_id, now.policy_version, "manual_override", credits, "", *customer)
     found = forecast(books, events, case.tenant_id, {case.order_id: verdict}, at)
     return found[case.order_id].difference if case.order_id in found else {}

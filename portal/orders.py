@@ -198,7 +198,7 @@ def masked(dossier: Dossier, affiliate_id: str) -> Dossier:
     own_lines = {row.commission.line_id for row in booked}
     bare = msgspec.structs.replace(
         dossier.order,
-        lines=tuple(line for line in dossier.order.lines if line.line_id in own_lines),
+        lines=tuple(msgspec.structs.replace(line, attributes=()) for line in dossier.order.lines if line.line_id in own_lines),
         click_id="",
         visitor_id="",
         customer_keys=(),

@@ -299,7 +299,7 @@ def count(
 
 def _verdict(decision: Decision) -> Verdict:
     """A decision as accrual reads it, newer than any stored one."""
-    customer = (decision.customer_status, decision.segments)
+    customer = (decision.customer_status, decision.segments, decision.order_number, decision.first_ordered_at)
     return Verdict(
         NEWEST_REVISION, decision.programme_id, decision.policy_version, decision.result, decision.credits, decision.inputs_hash, *customer
     )

@@ -91,6 +91,10 @@ COLUMNS: dict[str, dict[str, str]] = {
         "claims": TEXT,
         "marketplace_id": WORD,
         "basket_id": TEXT,
+        "lines.brand": TEXTS,
+        "lines.kind": TEXTS,
+        "lines.discount_minor": "Array(Int64)",
+        "lines.attributes": "Array(Map(String, String))",
     },
     "refunds": {
         "tenant_id": WORD,
@@ -167,6 +171,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "customer_status": WORD,
         "segments": TEXTS,
         "override": TEXT,
+        "order_number": "UInt32",
+        "first_ordered_at": INSTANT,
     },
     "schema_migrations": {
         "version": "UInt32",

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from core.clock import format_instant
-from core.events import Lead, Order, Refund, Touch
+from core.events import Lead, Line, Order, Refund, Touch
 from core.money import format_amount
 from tracker.conversion import ReportedEvent, warnings_of
 
@@ -80,7 +80,7 @@ def _order(event: Order) -> dict[str, Any]:
 
     return {
         "currency": event.currency,
-        "lines": [{"line_id": line.line_id, "quantity": line.quantity, "net": amount(line.net_minor)} for line in event.lines],
+        "lines": [_line(line, event.currency) for line in event.lines],
         "shipping": amount(event.shipping_minor),
         "tax": amount(event.tax_minor),
         "total": amount(event.total_minor),
@@ -97,6 +97,15 @@ def _order(event: Order) -> dict[str, Any]:
         "affiliate_id": event.affiliate_id,
         "claims": len(event.claims),
     }
+
+
+def _line(line: Line, currency: str) -> dict[str, Any]:
+    """What was not given is left out: an order of before is confirmed by the bytes of before."""
+    given = {"brand": line.brand, "kind": line.kind, "attributes": dict(line.attributes)}
+    if line.discount_minor:
+        given["discount"] = format_amount(line.discount_minor, currency)
+    net = {"line_id": line.line_id, "quantity": line.quantity, "net": format_amount(line.net_minor, currency)}
+    return net | {name: value for name, value in given.items() if value}
 
 
 def _touch(event: Touch) -> dict[str, Any]:

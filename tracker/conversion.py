@@ -10,7 +10,7 @@ import msgspec
 
 from core.clock import MINUTE, Instant, format_instant, parse_instant
 from core.errors import BadInput, FairshareError
-from core.events import CHANNELS, Channel, Consent, Lead, Order, Refund, Source, Touch, encode_event
+from core.events import CHANNELS, Channel, Consent, Lead, Line, Order, Refund, Source, Touch, encode_event
 from core.identity import SHARED_PREFIX
 from core.ids import is_event_id, is_slug
 from tracker.customer import Identifier
@@ -24,6 +24,9 @@ ReportedEvent = ConversionEvent | Touch
 EXTERNAL_ID_CHARS = 128
 CLICK_ID_CHARS = 255
 EARLIEST = parse_instant("2000-01-01T00:00:00Z")
+
+ITEMS_MARK = b"items:"
+"""Leads the content of orders by which repeats are known, since lines say more than sku, name, category and quantity."""
 
 _CONSENTS: tuple[str, ...] = get_args(Consent)
 
@@ -58,6 +61,9 @@ class Arrival(msgspec.Struct, frozen=True):
 class Conversion(msgspec.Struct, frozen=True):
     """An event ready to be recorded. ``content_hash`` is equal for two that say the same, whenever and however sent.
 
+    ``former_hash`` is what an earlier version made of an order, which knew no more of a line than sku, name, category and quantity:
+    receipts of that time hold it.
+
     ``sellers`` are whose each line is, where a marketplace said so of any (empty: its own), and ``identifiers`` what each of
     these merchants hashes under its own key. ``parts`` are what is recorded in place of ``event``, where it was divided
     (:mod:`tracker.basket`).
@@ -70,6 +76,11 @@ class Conversion(msgspec.Struct, frozen=True):
     sellers: tuple[str, ...] = ()
     identifiers: tuple[Identifier, ...] = ()
     parts: tuple["Conversion", ...] = ()
+    former_hash: str = ""
+
+    def says(self, body_hash: str) -> bool:
+        """Is a receipt's content this one? Compared by what was known when the receipt was made."""
+        return body_hash in (self.content_hash, self.former_hash)
 
 
 def seal(
@@ -89,11 +100,26 @@ def seal(
         content |= {"ip": "", "user_agent": "", "customer_keys": own}
     if isinstance(event, Order | Touch):
         content["consent"] = said_consent
-    plain = encode_event(msgspec.structs.replace(event, **content))
-    if any(sellers):
-        plain += msgspec.json.encode(sellers)
+    said = msgspec.structs.replace(event, **content)
+    tail = msgspec.json.encode(sellers) if any(sellers) else b""
     name = external_id if isinstance(event, Touch) else external_id_of(event)
-    return Conversion(kind_of(event), name, event, hashlib.sha256(plain).hexdigest(), sellers if any(sellers) else ())
+    content_hash, former_hash = _sha256(encode_event(said) + tail), ""
+    if isinstance(event, Order):
+        # Discounts were folded into the nets before: one hash for both forms could not tell which of them a receipt holds.
+        content_hash = _sha256(ITEMS_MARK + encode_event(said) + tail)
+        former_hash = _sha256(encode_event(msgspec.structs.replace(said, lines=_former_lines(event))) + tail)
+    return Conversion(kind_of(event), name, event, content_hash, sellers if any(sellers) else (), former_hash=former_hash)
+
+
+def _former_lines(order: Order) -> tuple[Line, ...]:
+    """The lines as far as an earlier version took them: of a postback's or pixel's not even the sku."""
+    if order.source in ("postback", "pixel"):
+        return tuple(Line(line.line_id, line.net_minor) for line in order.lines)
+    return tuple(Line(line.line_id, line.net_minor, line.sku, line.name, line.category, line.quantity) for line in order.lines)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def kind_of(event: ReportedEvent) -> Kind:

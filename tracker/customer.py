@@ -5,6 +5,7 @@ Pure, and the last place that sees an identifier as it was sent.
 
 import hashlib
 import re
+from collections.abc import Collection
 from typing import cast, get_args
 
 import msgspec
@@ -59,7 +60,7 @@ def read_customer(fields: Fields, has_attributes: bool = False) -> Customer:
         if value and not _is_nobody(kind, value) and _is_sound(fields, name, kind, value):
             identifiers.append((kind, value))
     status = fields.choice("status", _STATUSES, "")
-    attributes = _attributes(fields.nested("attributes")) if has_attributes else {}
+    attributes = read_texts(fields.nested("attributes"), OWN_FIELDS, "the order") if has_attributes else {}
     fields.end()
     return Customer(tuple(identifiers), cast(CustomerStatus, status), tuple(sorted(attributes.items())))
 
@@ -91,18 +92,23 @@ def keys_of(identifiers: tuple[Identifier, ...], key: bytes, shares: tuple[Share
     return tuple(dict.fromkeys(one for one in keys if one is not None))
 
 
-def _attributes(fields: Fields) -> dict[str, str]:
+def read_texts(fields: Fields, own: Collection[str], whose: str) -> dict[str, str]:
+    """Attributes: texts by name.
+
+    Args:
+        own: what ``whose`` (the order, the line) says in fields of its own.
+    """
     names = fields.names()
     if len(names) > MOST_ATTRIBUTES:
-        fields.fault("too_large", "", f"customer.attributes has {len(names)} entries; at most {MOST_ATTRIBUTES} are taken")
+        fields.fault("too_large", "", f"{fields.path} has {len(names)} entries; at most {MOST_ATTRIBUTES} are taken")
         return {}
     found = {}
     for name in names:
         if not _ATTRIBUTE.fullmatch(name):
             shape = "a-z first, then a-z, 0-9 and _, at most 32"
-            fields.fault("malformed", name[:40], f"customer.attributes has the name {name[:40]!r}; names are {shape}")
-        elif name in OWN_FIELDS:
-            fields.fault("malformed", name, f"customer.attributes.{name} would hide the order's own; send it as that")
+            fields.fault("malformed", name[:40], f"{fields.path} has the name {name[:40]!r}; names are {shape}")
+        elif name in own:
+            fields.fault("malformed", name, f"{fields.name_of(name)} would hide {whose}'s own; send it as that")
         elif value := fields.text(name, ATTRIBUTE_CHARS):
             found[name] = value
     return found

@@ -161,6 +161,10 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False):
     claims: str
     marketplace_id: str
     basket_id: str
+    line_brands: list[str] = msgspec.field(name="lines.brand")
+    line_kinds: list[str] = msgspec.field(name="lines.kind")
+    line_discount_minors: list[int] = msgspec.field(name="lines.discount_minor")
+    line_attributes: list[dict[str, str]] = msgspec.field(name="lines.attributes")
 
 
 class RefundRow(msgspec.Struct, frozen=True, gc=False):
@@ -369,6 +373,10 @@ def _order_row(event: Order, stored_at: float, country_of: CountryOf) -> OrderRo
         claims=_encode(event.claims).decode() if event.claims else "",
         marketplace_id=event.marketplace_id,
         basket_id=event.basket_id,
+        line_brands=[line.brand for line in lines],
+        line_kinds=[line.kind for line in lines],
+        line_discount_minors=[line.discount_minor for line in lines],
+        line_attributes=[dict(line.attributes) for line in lines],
     )
 
 
@@ -409,7 +417,8 @@ def _out_of_range(event: Event) -> str:
         if not all(0 <= line.quantity < _UINT32 for line in event.lines):
             return "lines.quantity"
         nets = [line.net_minor for line in event.lines]
-        return _amount_out_of_range(*nets, sum(nets), event.shipping_minor, event.tax_minor, event.total_minor)
+        discounts = (line.discount_minor for line in event.lines)
+        return _amount_out_of_range(*nets, sum(nets), *discounts, event.shipping_minor, event.tax_minor, event.total_minor)
     if isinstance(event, Refund):
         return _amount_out_of_range(*(line.net_minor for line in event.lines), event.net_minor or 0)
     return ""

@@ -28,6 +28,11 @@ class Fields:
         else:
             self._fault("malformed", "", f"{path or 'the body'} is not a JSON object")
 
+    @property
+    def path(self) -> str:
+        """The object's own name in messages; empty for the body."""
+        return self._path
+
     def has(self, name: str) -> bool:
         """True where a field is there and not yet taken."""
         return name in self._rest

@@ -383,7 +383,7 @@ class _Run:
             own = encode_event(sale.conversion.event)
             if receipt is None:  # a dry run, and it is new
                 self._take(sale, cast(ConversionEvent, sale.conversion.event), shelf)
-            elif receipt.body_hash != sale.conversion.content_hash:
+            elif not sale.conversion.says(receipt.body_hash):
                 self._refuse(sale, _conflict(sale))
             elif receipt.recorded or external_id in again:
                 self._report.known += len(sale.rows)

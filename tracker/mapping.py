@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from core.toml_tables import Fault, TomlTable, read_tables
+from tracker.orders import LINE_FIELDS
 
 Subject = Literal["touches", "leads", "orders"]
 Unknown = Literal["refuse", "create"]
@@ -27,8 +28,11 @@ MOST_ATTRIBUTES = 16
 MOST_VALUES = 100_000
 SUBS = ("sub1", "sub2", "sub3", "sub4", "sub5")
 CUSTOMER = ("customer_id", "email", "email_sha256", "phone", "phone_sha256", "loyalty_id", "device", "card_token")
-LINE = ("line_id", "sku", "item", "category", "quantity", "net", "unit_price", "line_discount")
+LINE = ("line_id", "sku", "item", "category", "brand", "item_kind", "quantity", "net", "unit_price", "line_discount")
 """What belongs to an order's line; everything else of an order is the same on each of its rows."""
+
+_SAID = {"sku", "item", "category", "brand", "item_kind"}
+"""What may also be said of the one line of an order that has a total alone."""
 
 _COMMON = ("occurred_at", "visitor", "channel", "status", *CUSTOMER)
 FIELDS: dict[Subject, tuple[str, ...]] = {
@@ -84,14 +88,15 @@ class Values(msgspec.Struct, frozen=True):
 
 class Map(msgspec.Struct, frozen=True):
     """A sound map. ``columns`` names their columns by our fields, ``constants`` are the same for every row, ``attributes`` are columns by
-    the attribute's name. ``by_line``: a row is a line of an order, and rows with one order id are one order. ``lines`` are the
-    map's own lines by what stands there (``columns.visitor``)."""
+    the attribute's name, ``line_attributes`` likewise of an order's lines. ``by_line``: a row is a line of an order, and rows with one
+    order id are one order. ``lines`` are the map's own lines by what stands there (``columns.visitor``)."""
 
     subject: Subject
     tenant_id: str
     columns: dict[str, tuple[str, ...]]
     constants: dict[str, str] = {}
     attributes: dict[str, str] = {}
+    line_attributes: dict[str, str] = {}
     values: dict[str, Values] = {}
     times: Times = Times()
     money: MoneyForm = MoneyForm()
@@ -116,7 +121,7 @@ class Map(msgspec.Struct, frozen=True):
         """Every column of the file that the map reads, each once."""
         joined = (name for names in self.columns.values() for name in names)
         zones = (self.times.zone_column,) if self.times.zone_column else ()
-        return tuple(dict.fromkeys((*joined, *self.attributes.values(), *zones)))
+        return tuple(dict.fromkeys((*joined, *self.attributes.values(), *self.line_attributes.values(), *zones)))
 
 
 def read_map(text: str, subject: Subject) -> tuple[Map | None, list[Fault]]:
@@ -183,6 +188,7 @@ class _Draft:
         self._columns: dict[str, tuple[str, ...]] = {}
         self._constants: dict[str, str] = {}
         self._attributes: dict[str, str] = {}
+        self._line_attributes: dict[str, str] = {}
         self._values: dict[str, Values] = {}
         self._times = Times()
         self._money = MoneyForm()
@@ -191,6 +197,7 @@ class _Draft:
             "columns": self._take_columns,
             "constants": self._take_constants,
             "attributes": self._take_attributes,
+            "line_attributes": self._take_line_attributes,
             "values": self._take_values,
             "times": self._take_times,
             "money": self._take_money,
@@ -227,6 +234,7 @@ class _Draft:
             columns=self._columns,
             constants=self._constants,
             attributes=self._attributes,
+            line_attributes=self._line_attributes,
             values=self._values,
             times=self._times,
             money=self._money,
@@ -244,7 +252,7 @@ class _Draft:
             self._fault(line, "nothing fills net, unit_price or total: an order without an amount earns nothing")
         if "net" in filled and filled & {"unit_price", "line_discount"}:
             self._fault(line, "net stands beside unit_price or line_discount: a line has one or the other")
-        if not filled & {"net", "unit_price"} and filled & {"discount", *LINE} - {"sku", "item", "category"}:
+        if not filled & {"net", "unit_price"} and filled & {"discount", *LINE} - _SAID:
             self._fault(line, "an order by its total alone has one line and no discount of its own: map net or unit_price as well")
         if self._settings.get("by_line") and not filled & {"net", "unit_price"}:
             self._fault(line, "rows that are lines need net or unit_price: a total is the whole order's")
@@ -317,18 +325,26 @@ class _Draft:
                 self._note(f"constants.{field}", line)
 
     def _take_attributes(self, table: TomlTable) -> None:
+        self._read_attributes(table, self._attributes, "an order")
+
+    def _take_line_attributes(self, table: TomlTable) -> None:
+        self._read_attributes(table, self._line_attributes, "a line")
+
+    def _read_attributes(self, table: TomlTable, into: dict[str, str], whose: str) -> None:
         if self._subject != "orders":
-            self._fault(table.line, "[[attributes]] are of orders alone")
+            self._fault(table.line, f"[[{table.name}]] are of orders alone")
         if len(table.values) > MOST_ATTRIBUTES:
-            self._fault(table.line, f"{len(table.values)} attributes; an order has at most {MOST_ATTRIBUTES}")
+            self._fault(table.line, f"{len(table.values)} attributes; {whose} has at most {MOST_ATTRIBUTES}")
         for name, value in table.values.items():
             if not isinstance(value, str) or not value:
                 self._fault(table.lines[name], f"{name}: {value!r:.60} is not the name of a column")
             elif not _ATTRIBUTE.fullmatch(name):
                 self._fault(table.lines[name], f"{name} is no attribute's name: a-z first, then a-z, 0-9 and _, at most 32")
             else:
-                self._attributes[name] = value
-                self._note(f"attributes.{name}", table.lines[name], value)
+                if into is self._line_attributes and name in LINE_FIELDS:
+                    self._fault(table.lines[name], f"{name} is no attribute of a line: map it in [[columns]]")
+                into[name] = value
+                self._note(f"{table.name}.{name}", table.lines[name], value)
 
     def _take_values(self, table: TomlTable) -> None:
         take = _Keys(table, self._faults, self._lines)

@@ -1,7 +1,8 @@
 """The typed JSON of orders, refunds and leads, read into events. Amounts are decimals in quotes, in the order's currency.
 
 ``net`` is what a line earns on: after discounts, without tax and shipping, for all its units. An order's total is the sum
-of its lines' nets, minus the order's discount, plus shipping and tax; the discount is spread over the lines.
+of its lines' nets, minus the order's discount, plus shipping and tax; the discount is spread over the lines. A line remembers what
+both discounts took off it.
 """
 
 from collections import Counter
@@ -26,7 +27,7 @@ from tracker.conversion import (
     read_visitor_id,
     seal,
 )
-from tracker.customer import keys_of, read_attributes, read_customer
+from tracker.customer import keys_of, read_attributes, read_customer, read_texts
 from tracker.fields import Fields
 
 LINES = 500
@@ -34,6 +35,9 @@ COUPONS = 20
 STORE_CHARS = 64
 SELLER_CHARS = 64
 QUANTITY = 1_000_000
+KINDS = ("product", "gift_card")
+LINE_FIELDS = frozenset(("sku", "name", "category", "brand", "kind", "price", "quantity", "discount"))
+"""What rate cards ask of every item by these names: no attribute may take their place."""
 
 
 def read_order(content: Any, arrival: Arrival) -> Conversion:
@@ -198,7 +202,9 @@ def _lines(fields: Fields, currency: str, sender: str) -> tuple[list[Line], tupl
 def _line(fields: Fields, index: int, currency: str) -> Line:
     """A line by ``net``, or by ``unit_price`` times ``quantity`` minus ``discount``."""
     line_id = fields.text("line_id", EXTERNAL_ID_CHARS) or str(index + 1)
-    sku, name, category = fields.text("sku"), fields.text("name"), fields.text("category")
+    sku, name, category, brand = (fields.text(field) for field in ("sku", "name", "category", "brand"))
+    kind = fields.choice("kind", KINDS, "product")
+    attributes = read_texts(fields.nested("attributes"), LINE_FIELDS, "the line")
     quantity = fields.whole("quantity", 1, 1, QUANTITY)
     has_net, has_price = fields.has("net"), fields.has("unit_price") or fields.has("discount")
     net, price = fields.amount("net", currency), fields.amount("unit_price", currency, required=not has_net)
@@ -212,7 +218,18 @@ def _line(fields: Fields, index: int, currency: str) -> Line:
         if net > LIMIT_MINOR:
             fields.fault("too_large", "unit_price", f"{fields.name_of('unit_price')} times quantity is beyond the largest amount taken")
     fields.end()
-    return Line(line_id=line_id, net_minor=max(net or 0, 0), sku=sku, name=name, category=category, quantity=quantity)
+    return Line(
+        line_id=line_id,
+        net_minor=max(net or 0, 0),
+        sku=sku,
+        name=name,
+        category=category,
+        quantity=quantity,
+        brand=brand,
+        kind="" if kind == "product" else kind,
+        discount_minor=discount,
+        attributes=tuple(sorted(attributes.items())),
+    )
 
 
 def _discounted(fields: Fields, lines: list[Line], discount: int, currency: str) -> list[Line]:
@@ -224,7 +241,10 @@ def _discounted(fields: Fields, lines: list[Line], discount: int, currency: str)
         fields.fault("malformed", "discount", f"discount is more than the lines' sum, {format_amount(sum(nets), currency)}")
         return lines
     parts = allocate(discount, nets)
-    return [msgspec.structs.replace(line, net_minor=line.net_minor - part) for line, part in zip(lines, parts, strict=True)]
+    return [
+        msgspec.structs.replace(line, net_minor=line.net_minor - part, discount_minor=line.discount_minor + part)
+        for line, part in zip(lines, parts, strict=True)
+    ]
 
 
 def _total(fields: Fields, lines: list[Line], more: int, currency: str) -> int:

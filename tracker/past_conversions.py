@@ -26,9 +26,9 @@ from tracker.sheet import RowFault, unreadable
 
 _AMOUNTS = ("shipping", "tax", "discount", "total")
 _LINE_AMOUNTS = {"net": "net", "unit_price": "unit_price", "line_discount": "discount"}
-_LINE_TEXTS = {"line_id": "line_id", "sku": "sku", "item": "name", "category": "category"}
+_LINE_TEXTS = {"line_id": "line_id", "sku": "sku", "item": "name", "category": "category", "brand": "brand", "item_kind": "kind"}
 _FIELD_OF_LINE = {theirs: ours for ours, theirs in (_LINE_AMOUNTS | _LINE_TEXTS | {"quantity": "quantity"}).items()}
-_LINE_FAULT = re.compile(r"lines\[(\d+)\](?:\.(\w+))?")
+_LINE_FAULT = re.compile(r"lines\[(\d+)\](?:\.(?:attributes\.)?(\w+))?")
 _WHOLE = re.compile(r"(\d{1,9})(?:\.0+)?", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,;|]+")
 
@@ -162,10 +162,14 @@ class ConversionReader:
     def _line(self, cells: Sequence[str], currency: str, faults: list[BadInput]) -> dict[str, Any]:
         line: dict[str, Any] = {theirs: self._mapped(cells, field) for field, theirs in _LINE_TEXTS.items()}
         line |= {theirs: self._amount(cells, field, currency, faults) for field, theirs in _LINE_AMOUNTS.items()}
+        line["attributes"] = self._line_attributes(cells)
         quantity = self._cell(cells, "quantity")
         found = _WHOLE.fullmatch(quantity)
         line["quantity"] = int(found[1]) if found else quantity
         return _without_empty(line)
+
+    def _line_attributes(self, cells: Sequence[str]) -> dict[str, Any]:
+        return _without_empty({name: cells[self._places[column]].strip() for name, column in self._map.line_attributes.items()})
 
     def _whole(self, cells: Sequence[str], amounts: dict[str, str], currency: str, faults: list[BadInput]) -> dict[str, Any]:
         """One line for all, of what the total leaves without tax and shipping."""
@@ -176,8 +180,9 @@ class ConversionReader:
             return {}
         if not amounts["total"]:
             faults.append(BadInput("missing_field", "the cell is empty", "total"))
-        line = {theirs: self._mapped(cells, field) for field, theirs in _LINE_TEXTS.items() if field != "line_id"}
-        return _without_empty(line | {"net": format_amount(total - sum(others), currency)})
+        line: dict[str, Any] = {theirs: self._mapped(cells, field) for field, theirs in _LINE_TEXTS.items() if field != "line_id"}
+        line |= {"net": format_amount(total - sum(others), currency), "attributes": self._line_attributes(cells)}
+        return _without_empty(line)
 
     # --- cells
 

@@ -40,7 +40,10 @@ _CUSTOMER = {
     "card_token": "card_token",
     "customer_status": "status",
 }
+_ITEM = {"item_sku": "sku", "item_name": "name", "item_category": "category", "item_brand": "brand", "item_kind": "kind"}
+"""What a sale says of its one line: names that no template uses for the sale itself."""
 _SALE_NAMES = {"lines[0].net": "amount", "lines[0].unit_price": "amount", "lines": "amount", "coupons": "coupon"}
+_SALE_NAMES |= {f"lines[0].{field}": name for name, field in _ITEM.items()}
 _TRUE = ("1", "true", "yes")
 _CONSENT = {"1": "granted", "granted": "granted", "0": "denied", "denied": "denied"}
 """Other words are taken for unknown, as a link's are: consent strings of other systems stand under the same name."""
@@ -56,7 +59,9 @@ def read_sale(pairs: tuple[Pair, ...], tenant: TenantEntry, arrival: Arrival) ->
     content = _common(given)
     content["order_id"] = given.get("order_id", "")
     content["currency"] = given.get("currency") or tenant.currency
-    content["lines"] = [{"line_id": "1", "net": given.get("amount")}]
+    content["lines"] = [
+        {"line_id": "1", "net": given.get("amount")} | {field: given[name] for name, field in _ITEM.items() if name in given}
+    ]
     if given.get("coupon"):
         content["coupons"] = given["coupon"].split(",")
     content |= {name: given[name] for name in ("store", *ATTRIBUTES) if given.get(name)}

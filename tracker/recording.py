@@ -183,7 +183,7 @@ def _claim(connection: Connection, conversion: Conversion) -> _Held:
     name, event = _name(conversion), conversion.event
     ours = Receipt(conversion.content_hash, event.event_id, _content(conversion), recorded=False)
     held = claim(connection, *name, ours, event.received_at)
-    if held.body_hash != ours.body_hash:
+    if not conversion.says(held.body_hash):
         raise Conflict(_conflict(name))
     if held.event_id == ours.event_id:  # not a repeat
         for part in sorted((part for part in conversion.parts if _name(part) != name), key=_name):

@@ -29,7 +29,8 @@ FROM (
     SELECT 'orders', count() FROM orders
     WHERE tenant_id = {tenant_id:String} AND (has(customer_keys, {key:String}) OR (visitor_id <> '' AND visitor_id = {visitor_id:String})
         OR (needle <> '' AND position(arrayStringConcat(arrayConcat(
-            customer_keys, coupons, lines.line_id, lines.sku, lines.name, lines.category, mapKeys(attributes), mapValues(attributes), [
+            customer_keys, coupons, lines.line_id, lines.sku, lines.name, lines.category, lines.brand, lines.kind,
+            arrayFlatten(arrayMap(one -> arrayConcat(mapKeys(one), mapValues(one)), lines.attributes)), mapKeys(attributes), mapValues(attributes), [
             order_id, event_id, toString(currency), toString(channel), toString(store_id), click_id, visitor_id, toString(customer_status),
             toString(source), toString(country), toString(consent), affiliate_id, claims, toString(marketplace_id), basket_id
         ]), '\n'), needle) > 0))

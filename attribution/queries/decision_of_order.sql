@@ -7,6 +7,7 @@ SELECT
     revision, programme_id, policy_version, result,
     `credits.affiliate_id`, `credits.touch_id`, `credits.numerator`, `credits.denominator`,
     trace, inputs_hash, toUnixTimestamp64Milli(decided_at) AS decided_ms, customer_status, segments, override,
+    order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ordered_ms,
     count() OVER () AS revisions
 FROM (
     SELECT * FROM decisions

@@ -5,7 +5,8 @@
 -- params: tenant_id, from_ms and to_ms (order time, both inclusive), after (exclusive) and until (inclusive) of the ids
 SELECT
     order_id, revision, programme_id, policy_version, result, toUnixTimestamp64Milli(ordered_at) AS ordered_ms,
-    `credits.affiliate_id`, `credits.touch_id`, `credits.numerator`, `credits.denominator`, customer_status, segments, override
+    `credits.affiliate_id`, `credits.touch_id`, `credits.numerator`, `credits.denominator`, customer_status, segments, override,
+    order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ordered_ms
 FROM decisions
 WHERE tenant_id = {tenant_id:String}
     AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND ordered_at <= fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')

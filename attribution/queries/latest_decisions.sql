@@ -5,7 +5,8 @@
 -- params: tenant_id, order_ids
 SELECT
     order_id, revision, programme_id, policy_version, result, toUnixTimestamp64Milli(ordered_at) AS ordered_ms,
-    `credits.affiliate_id`, `credits.touch_id`, `credits.numerator`, `credits.denominator`, customer_status, segments, override
+    `credits.affiliate_id`, `credits.touch_id`, `credits.numerator`, `credits.denominator`, customer_status, segments, override,
+    order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ordered_ms
 FROM decisions
 WHERE tenant_id = {tenant_id:String} AND order_id IN {order_ids:Array(String)}
 ORDER BY order_id, revision DESC, stored_at DESC

@@ -8,7 +8,8 @@ SELECT
     toUnixTimestamp64Milli(received_at) AS received_ms, currency, channel, store_id, customer_status, coupons, shipping_minor, tax_minor,
     total_minor, test, source, country, consent, mapKeys(attributes) AS names, mapValues(attributes) AS texts, affiliate_id, claims,
     marketplace_id, basket_id,
-    `lines.line_id`, `lines.net_minor`, `lines.sku`, `lines.name`, `lines.category`, `lines.quantity`
+    `lines.line_id`, `lines.net_minor`, `lines.sku`, `lines.name`, `lines.category`, `lines.quantity`,
+    `lines.brand`, `lines.kind`, `lines.discount_minor`, `lines.attributes`
 FROM orders
 WHERE tenant_id = {tenant_id:String} AND order_id IN {order_ids:Array(String)}
 ORDER BY order_id, received_at, event_id, stored_at

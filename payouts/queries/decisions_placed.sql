@@ -6,7 +6,7 @@
 SELECT
     order_id, revision, programme_id, policy_version, result,
     credits.affiliate_id, credits.touch_id, credits.numerator, credits.denominator, inputs_hash,
-    customer_status, segments
+    customer_status, segments, order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ordered_ms
 FROM decisions
 WHERE tenant_id = {tenant_id:String}
     AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')

@@ -6,7 +6,7 @@
 SELECT
     order_id, revision, programme_id, policy_version, result,
     credits.affiliate_id, credits.touch_id, credits.numerator, credits.denominator, inputs_hash,
-    customer_status, segments
+    customer_status, segments, order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ordered_ms
 FROM decisions
 WHERE tenant_id = {tenant_id:String} AND order_id IN {order_ids:Array(String)}
 ORDER BY order_id, revision DESC, decided_at DESC, inputs_hash

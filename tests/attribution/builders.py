@@ -141,7 +141,8 @@ def forget_all(events: EventsStore, books: Books) -> None:
 
 IN_FORCE = Query(
     "in_force",
-    "SELECT tenant_id, order_id, result, `credits.affiliate_id`, `credits.touch_id`, policy_version, revision FROM decisions "
+    "SELECT tenant_id, order_id, result, `credits.affiliate_id`, `credits.touch_id`, policy_version, "
+    "order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ms, revision FROM decisions "
     "ORDER BY tenant_id, order_id, revision DESC LIMIT 1 BY tenant_id, order_id",
 )
 
@@ -158,7 +159,7 @@ def decided_fully(events: EventsStore, tenant: str | None = None) -> list[Sequen
 
 def revisions(events: EventsStore) -> dict[str, int]:
     """The revision in force of each order."""
-    return {row[1]: row[6] for row in events.select(IN_FORCE)}
+    return {row[1]: row[-1] for row in events.select(IN_FORCE)}
 
 
 def line_of(placed: Order, country: str = "") -> bytes:
@@ -172,6 +173,8 @@ def line_of(placed: Order, country: str = "") -> bytes:
         *(msgspec.json.encode(placed.claims).decode() if placed.claims else "", placed.marketplace_id, placed.basket_id),
         *(tuple(line.line_id for line in lines), tuple(line.net_minor for line in lines), tuple(line.sku for line in lines)),
         *(tuple(line.name for line in lines), tuple(line.category for line in lines), tuple(line.quantity for line in lines)),
+        *(tuple(line.brand for line in lines), tuple(line.kind for line in lines), tuple(line.discount_minor for line in lines)),
+        tuple(dict(line.attributes) for line in lines),
     )
     return msgspec.json.encode(row)
 

@@ -20,6 +20,7 @@ from attribution.words import sentence
 from core.catalogue import Coalition, CoalitionMember, Coupon, Policy, TouchWindow
 from core.clock import DAY, HOUR, MINUTE, SECOND
 from core.credit import Candidate, Decision, Override, Result, Verdict
+from core.events import Line
 from tests.attribution.builders import NOON, candidate, member, order, ruling, winner
 from tests.attribution.scenarios import SCENARIOS, fits
 
@@ -493,9 +494,14 @@ def test_the_inputs_hash_changes_with_whatever_the_decision_reads() -> None:
         decided(by=None),
         decide(order(visitor_id="phone"), [one], BY_DEFAULT, Customer("new")),
         decide(order(visitor_id="phone"), [one], BY_DEFAULT, Customer("", ("b2b",))),
+        decide(order(visitor_id="phone"), [one], BY_DEFAULT, Customer("", (), 2, NOON - DAY)),
+        decide(order(visitor_id="phone"), [one], BY_DEFAULT, Customer("", (), 3, NOON - DAY)),
+        decide(order(visitor_id="phone"), [one], BY_DEFAULT, Customer("", (), 2, NOON)),
+        decided(one, of=order(visitor_id="phone", lines=(Line("1", 100_00, brand="Nord"),))),
+        decided(one, of=order(visitor_id="phone", lines=(Line("1", 100_00, discount_minor=1),))),
     ]
 
-    assert len({base.inputs_hash, *(other.inputs_hash for other in others)}) == 10
+    assert len({base.inputs_hash, *(other.inputs_hash for other in others)}) == 15
     assert base.inputs_hash == decided(one).inputs_hash
 
 

@@ -26,7 +26,8 @@ def decision(order_id: str = "O-1", *touches: str, at: int = NOON, version: int 
 
 
 def in_force(of: Decision, revision: int = 1) -> InForce:
-    return InForce(revision, of.programme_id, of.policy_version, of.result, of.credits)
+    customer = ("", (), "", of.order_number, of.first_ordered_at)
+    return InForce(revision, of.programme_id, of.policy_version, of.result, of.credits, *customer)
 
 
 def test_a_first_decision_is_revision_1_and_a_changed_one_the_next() -> None:
@@ -44,7 +45,12 @@ def test_the_same_decision_is_no_revision_even_where_its_trace_differs() -> None
 
 
 @pytest.mark.parametrize(
-    "changed", [decision("O-1", "c3"), decision(), decision("O-1", "c2", version=7)], ids=["touch", "result", "policy version"]
+    "changed",
+    [
+        *(decision("O-1", "c3"), decision(), decision("O-1", "c2", version=7)),
+        *(msgspec.structs.replace(decision("O-1", "c2"), **number) for number in ({"order_number": 2}, {"first_ordered_at": NOON})),
+    ],
+    ids=["touch", "result", "policy version", "order number", "first order"],
 )
 def test_another_touch_result_or_policy_version_is_a_revision(changed: Decision) -> None:
     revision = revision_of(changed, NOON, in_force(decision("O-1", "c2")))
@@ -55,6 +61,7 @@ def test_another_touch_result_or_policy_version_is_a_revision(changed: Decision)
 
 def test_decisions_are_read_back_as_they_were_written(any_events: EventsStore) -> None:
     one, two = decision("O-1", "c1"), decision("O-2", at=NOON - 40 * DAY)
+    one = msgspec.structs.replace(one, order_number=3, first_ordered_at=NOON - 90 * DAY + 1)
     DecisionLog(any_events).append([Revision(one, 1, NOON), Revision(two, 3, NOON - 40 * DAY)], STORED)
 
     assert read_in_force(any_events, "north", ["O-1", "O-2", "O-3"]) == {"O-1": in_force(one), "O-2": in_force(two, 3)}

@@ -5,19 +5,24 @@ from collections.abc import Sequence
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import delete
 
-from attribution.history import ByKeys, InTime, bond_of_credits, ids_of
-from attribution.identity import RULES, IdentityRules
+from attribution.batch import Past
+from attribution.history import ByKeys, InTime, Told, bond_of_credits, ids_of
+from attribution.identity import RULES, IdentityRules, Person
 from attribution.people import People
 from attribution.run import Memory, decide_range, run_once
 from attribution.touches import OrderRow
 from core.catalogue import Policy, Tenant, TouchWindow
 from core.clock import DAY, HOUR
 from core.credit import Credit
-from core.events import Event, Order
+from core.events import Event, Order, Refund
 from store.books import Books
 from store.events import EventsStore, Query
-from tests.attribution.builders import NOON, STORED, click, decided, forget_all, lead, open_shops, order, put_all, store
+from store.schema import cursors
+from tests.attribution.builders import NOON, STORED, click, decided, forget_all, lead, open_shops, order, put_all, revisions, store
 from tests.attribution.test_bulk import terms_of
 from tests.fakes import FakeClock
 
@@ -65,17 +70,17 @@ def test_a_customer_is_new_then_returning_then_lapsed(events: EventsStore, shops
 def test_the_orders_of_a_person_past_the_limit_are_not_followed(events: EventsStore) -> None:
     orders = [order("O-1", NOON - DAY, **ZOE), order("O-2", **ZOE)]
     store(events, [*orders, *(lead(f"L-{number}", NOON - DAY, customer_keys=("em:zoe", f"loy:{number}")) for number in range(4))])
-    earlier: dict[bool, list[dict[str, int]]] = {}
+    earlier: dict[bool, list[dict[str, Past]]] = {}
     for is_cut, rules in ((False, RULES), (True, IdentityRules(largest=3))):
         known = People(events, "north", rules)
         persons = known.persons_of(orders)
         assert persons["O-2"].cut == is_cut
         earlier[is_cut] = [
-            ByKeys(events, known).last_ordered(as_rows(orders), persons),
-            InTime().last_ordered(as_rows(orders), ids_of(persons)),
+            ByKeys(events, known).past_of(as_rows(orders), persons),
+            InTime().past_of(as_rows(orders), ids_of(persons)),
         ]
 
-    assert earlier == {False: [{"O-2": NOON - DAY}] * 2, True: [{}, {}]}
+    assert earlier == {False: [{"O-2": Past(1, NOON - DAY, NOON - DAY)}] * 2, True: [{}, {}]}
 
 
 def as_rows(orders: list[Order]) -> Sequence[OrderRow]:
@@ -103,6 +108,125 @@ def test_a_late_sign_up_makes_two_strangers_one_customer(events: EventsStore, sh
     run_once(events, shops, now, memory=memory)
 
     assert statuses(events) == {"O-1": "new", "O-2": "returning"}
+
+
+# --- the n-th order --------------------------------------------------------------------------------------------------
+
+NUMBERS = Query(
+    "numbers",
+    "SELECT order_id, order_number, toUnixTimestamp64Milli(first_ordered_at) AS first_ms FROM decisions "
+    "ORDER BY order_id, revision DESC LIMIT 1 BY order_id",
+)
+LOY = {"customer_keys": ("loy:7",)}
+UNKNOWN = (0, 0)
+
+
+def numbers(events: EventsStore) -> dict[str, tuple[int, int]]:
+    """The order's number, and how many days before noon the customer's first was."""
+    return {name: (number, (int(first) - NOON) // DAY if number else int(first)) for name, number, first in events.select(NUMBERS)}
+
+
+def test_orders_of_a_customer_are_numbered_and_remember_the_first(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    store(
+        events,
+        [
+            *(order(name, NOON + days * DAY, **ZOE) for name, days in (("O-1", -40), ("O-2", -30), ("O-3", -29))),
+            order("O-T", NOON - 35 * DAY, test=True, **ZOE),  # counts for nobody, and is told what it would have been
+            Refund("r", "north", "O-1", "R-1", "EUR", NOON - 39 * DAY, NOON - 39 * DAY),  # taken back whole, and still the first
+            order("O-4", NOON - 20 * DAY, customer_status="new", **ZOE),
+            order("P-1", visitor_id="phone"),  # nobody's
+            order("P-2", NOON + HOUR, visitor_id="phone"),  # of somebody who was here before
+            order("Q-1", customer_status="returning", **LOY),  # the shop knows of orders that are not on record
+            order("Q-2", NOON + HOUR, customer_status="lapsed", **LOY),
+            order("R-1", customer_status="new", customer_keys=("em:rea",)),
+        ],
+    )
+
+    run_once(events, shops, now)
+
+    zoes = {"O-1": (1, -40), "O-T": (2, -40), "O-2": (2, -40), "O-3": (3, -40), "O-4": (4, -40)}
+    assert numbers(events) == zoes | {"P-1": UNKNOWN, "P-2": (2, 0), "Q-1": UNKNOWN, "Q-2": (2, 0), "R-1": (1, 0)}
+
+
+def test_a_late_order_counts_for_all_later_ones_that_are_not_locked(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory = Memory()
+    placed = [order("O-0", NOON - 70 * DAY, **ZOE), *(order(f"O-{days}", NOON - days * DAY, **ZOE) for days in (9, 8, 7))]
+    store(events, [*placed, order("X", NOON - 3 * DAY, **LOY)])
+    run_once(events, shops, now, memory=memory)
+    before = revisions(events)
+    assert numbers(events) == {"O-0": (1, -70), "O-9": (2, -70), "O-8": (3, -70), "O-7": (4, -70), "X": (1, -3)}
+
+    store(events, [order("O-late", NOON - 80 * DAY, **ZOE), order("O-85", NOON - 8 * DAY - HOUR, **ZOE)], at=STORED + HOUR)
+    run_once(events, shops, now, memory=memory)
+
+    late = {"O-late": (1, -80), "O-9": (3, -80), "O-85": (4, -80), "O-8": (5, -80), "O-7": (6, -80)}
+    assert numbers(events) == late | {"O-0": (1, -70), "X": (1, -3)}, "O-0 is past its lock date"
+    changed = {name for name, revision in revisions(events).items() if revision != before.get(name, 1)}
+    assert changed == {"O-9", "O-8", "O-7"}
+
+
+def test_a_late_sign_up_counts_the_orders_of_two_strangers_as_one_customers(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory = Memory()
+    store(events, [order("O-1", NOON - 3 * DAY, **ZOE), order("O-2", NOON - 2 * DAY, **LOY), order("O-3", NOON - DAY, **ZOE)])
+    run_once(events, shops, now, memory=memory)
+    assert numbers(events) == {"O-1": (1, -3), "O-2": (1, -2), "O-3": (2, -3)}
+
+    store(events, [lead("L-1", NOON, customer_keys=("em:zoe", "loy:7"))], at=STORED + HOUR)
+    run_once(events, shops, now, memory=memory)
+
+    assert numbers(events) == {"O-1": (1, -3), "O-2": (2, -3), "O-3": (3, -3)}
+
+
+def test_a_decision_of_before_is_numbered_when_it_is_taken_again(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    store(events, [order("O-1", NOON - DAY, **ZOE), order("P-1", visitor_id="phone")])
+    run_once(events, shops, now)
+    events.command("ALTER TABLE decisions UPDATE order_number = 0, first_ordered_at = 0 WHERE 1 SETTINGS mutations_sync = 2")
+    with shops.writing() as connection:
+        connection.execute(delete(cursors))
+
+    assert run_once(events, shops, now).changed == 1
+    assert (numbers(events), revisions(events)) == ({"O-1": (1, -1), "P-1": UNKNOWN}, {"O-1": 2, "P-1": 1})
+
+
+def test_an_event_that_is_stored_twice_is_one_order_however_many_are_decided(events: EventsStore, shops: Books) -> None:
+    placed = [order(f"O-{days}", NOON - days * DAY, **ZOE) for days in (3, 2, 1)]
+    for stored in (STORED, STORED + HOUR):
+        store(events, placed, at=stored)
+
+    for after in ("", "O-1"):
+        (found,) = decide_range(events, shops, "north", 0, NOON, terms_of(shops), after=after)
+        assert {one.order_id: one.order_number for one in found} == dict([("O-1", 3), ("O-2", 2), ("O-3", 1)][bool(after) :])
+    forget_all(events, shops)
+
+
+persons_ = st.sampled_from(["zoe", "joe", ""])
+
+
+@given(st.lists(st.tuples(persons_, st.integers(0, 4), st.booleans()), max_size=12), st.data())
+def test_however_orders_are_asked_for_their_past_is_what_was_placed_before(drawn: list[tuple[str, int, bool]], data: st.DataObject) -> None:
+    """A definition by counting; one by one, all in time, and all by id say the same."""
+    placed = [order(f"O-{number}", NOON + hour * HOUR, test=test) for number, (_, hour, test) in enumerate(drawn)]
+    ids = {one.order_id: person for one, (person, _, _) in zip(placed, drawn, strict=True)}
+    expected = {}
+    for one in placed:
+        mine = [(o.occurred_at, o.event_id) for o in placed if ids[o.order_id] == ids[one.order_id] and not o.test]
+        earlier = sorted(moment for moment in mine if moment < (one.occurred_at, one.event_id))
+        if earlier and ids[one.order_id]:
+            expected[one.order_id] = Past(len(earlier), earlier[0][0], earlier[-1][0])
+
+    in_time, told = InTime(), {}
+    rows = sorted(placed, key=lambda one: (one.occurred_at, one.event_id))
+    cut = data.draw(st.integers(0, len(rows)))
+    for part in (rows[:cut], rows[cut:]):
+        told |= in_time.past_of(as_rows(part), ids)
+    by_keys = ByKeys(cast(EventsStore, None), cast(People, None))
+    by_keys._known = {
+        name: sorted((o.occurred_at, o.event_id, o.order_id) for o in placed if ids[o.order_id] == name and not o.test)
+        for name in ("zoe", "joe")
+    } | {"": []}
+    persons = {one.order_id: Person({}, ids[one.order_id]) for one in placed}
+
+    assert told == Told(expected).past_of(as_rows(placed), ids) == by_keys.past_of(as_rows(placed), persons) == expected
 
 
 # --- bonds -----------------------------------------------------------------------------------------------------------

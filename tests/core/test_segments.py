@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from core.catalogue import Condition, Segment, Store
 from core.clock import DAY
 from core.events import Order
-from core.segments import segments_of, status_of
+from core.segments import place_of, segments_of, status_of
 
 AT = 1_000 * DAY
 STORES = {"berlin": Store("north", "berlin", "Berlin", "pos", "retail")}
@@ -46,6 +46,23 @@ def test_what_the_merchant_sends_wins_over_history(sent, last_ordered_at):
 def test_who_cannot_be_known_is_not_new_but_may_be_known_by_a_browser():
     assert status_of(order(customer_keys=()), None, 365) == ""
     assert status_of(order(customer_keys=(), visitor_id="v1"), AT - DAY, 365) == "returning"
+
+
+@pytest.mark.parametrize(
+    ("placed", "earlier", "place"),
+    [
+        ({}, 0, (1, AT)),
+        ({"customer_status": "new"}, 0, (1, AT)),
+        ({"customer_status": "returning"}, 0, (0, 0)),
+        ({"customer_status": "lapsed"}, 0, (0, 0)),
+        ({"customer_keys": ()}, 0, (0, 0)),
+        ({"customer_keys": (), "visitor_id": "v1"}, 1, (2, 5)),
+        ({"customer_status": "new"}, 2, (3, 5)),
+        ({"customer_status": "returning"}, 2, (3, 5)),
+    ],
+)
+def test_an_order_is_the_customers_nth_on_record_or_of_unknown_number(placed, earlier, place):
+    assert place_of(order(**placed), earlier, 5 if earlier else 0) == place
 
 
 @pytest.mark.parametrize(

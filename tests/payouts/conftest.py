@@ -66,7 +66,13 @@ class FakeEvents:
     def orders_by_id(self, tenant_id: str, order_ids: list[str]) -> Iterator[Any]:
         for order_id in sorted(order_ids):
             if order := self.orders.get((tenant_id, order_id)):
-                lines = [(line.line_id, line.sku, line.name, line.category, line.quantity, line.net_minor) for line in order.lines]
+                lines = [
+                    (
+                        *(line.line_id, line.sku, line.name, line.category, line.quantity, line.net_minor),
+                        *(line.brand, line.kind, line.discount_minor, dict(line.attributes)),
+                    )
+                    for line in order.lines
+                ]
                 head = (order_id, order.event_id, order.currency, order.store_id, order.customer_keys, order.customer_status)
                 times = (order.occurred_at, order.received_at)
                 more = ("DE", order.channel, list(order.coupons), dict(order.attributes), order.shipping_minor, order.tax_minor)
@@ -83,8 +89,9 @@ class FakeEvents:
             if verdict := self.verdicts.get((tenant_id, order_id)):
                 credits = [msgspec.structs.astuple(credit) for credit in verdict.credits]
                 columns = [list(column) for column in zip(*credits, strict=True)] or [[], [], [], []]
+                numbers = verdict.order_number, verdict.first_ordered_at
                 head = (order_id, verdict.revision, verdict.programme_id, verdict.policy_version, verdict.result)
-                yield (*head, *columns, verdict.inputs_hash, verdict.customer_status, list(verdict.segments))
+                yield (*head, *columns, verdict.inputs_hash, verdict.customer_status, list(verdict.segments), *numbers)
 
     def placed_orders(self, tenant_id: str, from_ms: int, to_ms: int) -> Iterator[Any]:
         mine = [order for (tenant, _), order in self.orders.items() if tenant == tenant_id and from_ms <= order.occurred_at < to_ms]

@@ -30,7 +30,7 @@ from store.events import EventsStore
 from tests.people import NORTH, SOUTH
 
 AT = 1_795_262_400_123
-LINE = ("line_id", "net_minor", "sku", "name", "category", "quantity")
+LINE = ("line_id", "net_minor", "sku", "name", "category", "quantity", "brand", "kind", "discount_minor")
 
 
 def at(instant: Instant) -> str:
@@ -50,6 +50,7 @@ class Store:
     def order(self, order_id: str, *lines: Line, tenant_id: str = NORTH, event_id: str = "", when: Instant = AT, keys=(), **fields) -> None:
         lines = lines or (Line("1", 100_00),)
         columns = {f"lines.{name}": [getattr(line, name) for line in lines] for name in LINE}
+        columns["lines.attributes"] = [dict(line.attributes) for line in lines]
         self.insert(
             "orders",
             tenant_id=tenant_id,
@@ -98,12 +99,26 @@ ANNA = Credit("anna", "t1", 1, 3)
 BEN = Credit("ben", "t2", 2, 3)
 
 
+def test_rows_of_before_and_blocks_that_an_earlier_drain_made_ready_say_nothing_of_items_and_customers(store):
+    """The columns came later: what is left out of an insert, and what older parts do not have, is as long as the lines."""
+    lines = {"lines.line_id": ["1", "2"], "lines.net_minor": [100, 5], "lines.sku": ["A", ""], "lines.quantity": [1, 2]}
+    lines |= {"lines.name": ["", ""], "lines.category": ["", ""]}
+    store.insert("orders", tenant_id=NORTH, order_id="A-1", event_id="e", currency="EUR", occurred_at=at(AT), received_at=at(AT), **lines)
+    store.decision("A-1")
+
+    [facts] = read_facts(store.events, NORTH, ["A-1"])
+
+    assert facts.order.lines == (Line("1", 100, "A"), Line("2", 5, quantity=2))
+    assert (facts.verdict.order_number, facts.verdict.first_ordered_at) == (0, 0)
+
+
 def test_an_order_comes_with_lines_newest_decision_and_refunds(store):
-    line = Line("1", 100_00, "A-1", "Boot", "shoes", 2)
+    item = {"brand": "Nord", "kind": "gift_card", "discount_minor": 20_00, "attributes": (("margin", "b"), ("season", "ss26"))}
+    line = Line("1", 100_00, "A-1", "Boot", "shoes", 2, **item)
     asked = {"channel": "app", "coupons": ["SAVE10"], "attributes": {"tier": "gold", "b": "2"}, "shipping_minor": 499, "tax_minor": 1900}
     store.order("A-1", line, Line("2", 5), keys=["em:1"], customer_status="new", store_id="web", test=True, country="AT", **asked)
     store.decision("A-1", 1)
-    store.decision("A-1", 2, ANNA, BEN)
+    store.decision("A-1", 2, ANNA, BEN, order_number=3, first_ordered_at=at(AT - 1_001))
     store.refund("A-1", "r2", 500)
     store.refund("A-1", "r1", lines=[RefundLine("1", 300)])
     store.refund("A-1", "r3")
@@ -129,7 +144,7 @@ def test_an_order_comes_with_lines_newest_decision_and_refunds(store):
         attributes=(("b", "2"), ("tier", "gold")),
     )
     assert facts.country == "AT"
-    assert facts.verdict == Verdict(2, "main", 3, "credited", (ANNA, BEN), "hash-2")
+    assert facts.verdict == Verdict(2, "main", 3, "credited", (ANNA, BEN), "hash-2", order_number=3, first_ordered_at=AT - 1_001)
     assert facts.refunds == (
         Refund("event-r1", NORTH, "A-1", "r1", "EUR", AT + 1, AT + 2, (RefundLine("1", 300),)),
         Refund("event-r2", NORTH, "A-1", "r2", "EUR", AT + 1, AT + 2, (), 500),

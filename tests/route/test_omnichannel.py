@@ -1,6 +1,7 @@
 """One person, four channels, one order and one explanation: over real processes and real HTTP."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from core.catalogue import Affiliate, ApiKey, Coalition, CoalitionMember, Link, Policy, Tenant, TouchWindow
-from core.clock import HOUR, format_instant, system_clock
+from core.catalogue import Affiliate, ApiKey, Clause, Coalition, CoalitionMember, Link, Policy, Rule, Tenant, TouchWindow
+from core.clock import DAY, HOUR, format_instant, system_clock
 from tests.route.cast import LONG_AGO, catalogue
 from tests.route.cast import _member as member
 from tests.route.installation import Installation, click_id, wait_for
@@ -24,6 +25,14 @@ CLASSES = (
 )
 MALL_TOKEN = "mall-key-for-tests-0000000000000000"
 FAIR = Coalition("fair", "Fair", tuple(CoalitionMember(name, LONG_AGO) for name in ("mall", "north", "south")), marketplace_id="mall")
+SEASON = Clause("item", "season", "equals_to", ("SS26",))
+ITEMS = (
+    Rule("gifts", 1, percent_bps=0, when=Clause("item", "kind", "equals_to", ("gift_card",))),
+    Rule("nord", 2, percent_bps=2_000, when=Clause("item", "brand", "equals_to", ("nord",))),
+    Rule("sale", 3, percent_bps=300, when=Clause("item", "discount", "greater_than_or_equal", ("40",))),
+    Rule("again", 4, percent_bps=700, when=Clause(all=(SEASON, Clause("customer", "orders", "greater_than", ("1",))))),
+)
+"""What North pays for items that the other journeys do not sell."""
 CARLA = Affiliate("carla", "Carla Mails", "carla@mail.example")
 
 
@@ -40,6 +49,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         memberships=(*small.memberships, member("north", "carla")),
         links=(*small.links, Link("carla-mail", "north", "main", "carla", "https://north.example/mail", channel="email")),
         policies=(Policy("north", "main", 1, LONG_AGO, "position", CLASSES), small.policies[1]),
+        rate_cards=(msgspec.structs.replace(small.rate_cards[0], rules=ITEMS + small.rate_cards[0].rules), small.rate_cards[1]),
     )
     data: Path = tmp_path_factory.mktemp("chain") / "var"
     installation = Installation(data)
@@ -99,6 +109,42 @@ def test_blog_click_app_open_mail_click_store_purchase_by_loyalty_id_and_a_parti
     wait_for("the return", lambda: "€0.40" in mia.get("/orders/T-1").text.replace("\N{MINUS SIGN}", "-"), 20)
     assert journey() == {"anna": "2/5", "bert": "1/5", "carla": "2/5"}
     assert mia.get("/merchant/orders").text.count("/orders/T-1") == 1
+
+
+def test_each_item_earns_by_what_it_is_and_by_which_order_of_the_customer_it_is_in(chain: Installation) -> None:
+    season = {"attributes": {"season": "ss26"}}
+    lines: list[dict[str, Any]] = [
+        {"net": "100.00", "brand": "Nord"},
+        {"unit_price": "50.00", "kind": "gift_card"},
+        {"unit_price": "100.00", "discount": "40.00"},
+        {"unit_price": "100.00", "discount": "39.99"},
+        {"net": "10.00"} | season,
+    ]
+    sale = {"currency": "EUR", "customer": {"email": "nora@example.com"}, "click_id": click_id(chain.click("anna-north"))}
+    accepted(chain.post("/v1/orders", sale | {"order_id": "N-1", "lines": lines}))
+    accepted(chain.post("/v1/orders", sale | {"order_id": "N-2", "lines": [{"net": "10.00"} | season]}))
+    mia = chain.sign_in("mia@north.example")
+
+    def earned(order_id: str) -> list[str]:
+        table = mia.get(f"/orders/{order_id}").text.partition("What each line earns")[2].partition("</table>")[0]
+        return [re.sub(r"<[^>]+>", "", row.rpartition("<td")[2].partition(">")[2]).strip() for row in table.split("</tr>")[1:-1]]
+
+    def numbered(order_id: str) -> int | None:
+        return chain.attribution(order_id)["attribution"].get("order_number")
+
+    first = ["€20.00", "€0.00", "€1.80", "€6.00", "€1.00"]  # a first order's new season pays the base rate
+    wait_for("each line to earn by its rule", lambda: (earned("N-1"), earned("N-2")) == (first, ["€0.70"]), 20)
+    assert (numbered("N-1"), numbered("N-2")) == (1, 2)
+    assert "Nord" in mia.get("/orders/N-1").text
+    assert "gift card" in mia.get("/orders/N-1").text
+    other = sale | {"order_id": "N-2", "lines": [{"net": "10.00", "brand": "Nord"} | season]}
+    assert chain.post("/v1/orders", other).status_code == 409
+
+    # An order of last week arrives: the others are her second and third.
+    late = {"order_id": "N-0", "occurred_at": format_instant(system_clock() - 7 * DAY), "lines": [{"net": "1.00"}]}
+    accepted(chain.post("/v1/orders", {"currency": "EUR", "customer": {"email": "nora@example.com"}} | late))
+    wait_for("the later orders to be numbered anew", lambda: [numbered(f"N-{place}") for place in range(3)] == [1, 2, 3], 20)
+    wait_for("the first order's new season to pay as a second one", lambda: earned("N-1") == [*first[:4], "€0.70"], 20)
 
 
 def test_a_poster_a_call_and_a_visit_by_an_advertisement_are_found_by_what_the_order_knows(chain: Installation) -> None:

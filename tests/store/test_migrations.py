@@ -47,7 +47,7 @@ BOOKS = [
 ]
 # fmt: on
 HEAD = BOOKS[-1][:4]
-EVENTS = ["0001_events", "0002_decisions", "0003_journeys", "0004_identity", "0005_lookups"]
+EVENTS = ["0001_events", "0002_decisions", "0003_journeys", "0004_identity", "0005_lookups", "0006_items"]
 ALL_COLUMNS = Query(
     "all_columns",
     "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() ORDER BY table, position",

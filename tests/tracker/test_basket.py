@@ -72,9 +72,9 @@ def test_a_basket_becomes_an_order_for_each_merchant_with_its_own_lines_alone(wi
         ("south", "mall/b-1", "b-1", "mall"),
     ]
     assert [order.lines for order in (own, north, south)] == [
-        (Line("c", 8_57),),
-        (Line("a", 25_72), Line("d", 8_58)),
-        (Line("b", 17_14),),
+        (Line("c", 8_57, discount_minor=1_43),),
+        (Line("a", 25_72, discount_minor=4_28), Line("d", 8_58, discount_minor=1_43)),
+        (Line("b", 17_14, discount_minor=2_86),),
     ]
     assert sum(order.total_minor for order in (own, north, south)) == 65_02
     assert [sum(getattr(order, name) for order in (own, north, south)) for name in ("shipping_minor", "tax_minor")] == [4_99, 2]

@@ -482,6 +482,26 @@ def test_rows_with_one_order_id_are_one_order_wherever_they_stand(place: Place) 
     assert [row[:2] for row in place.events.select(ORDERED)] == [("o1", 7_00), ("o2", 7_00)]
 
 
+def test_a_line_says_what_its_item_is(place: Place) -> None:
+    columns = ('net = "net"', 'unit_price = "net"\nline_discount = "off"\nbrand = "brand"\nitem_kind = "kind"')
+    more = (*BY_LINE, columns, ("[[times]]", '[[line_attributes]]\nseason = "season"\n[[times]]'))
+    titles = f"{ORDER_TITLES},off,brand,kind,season"
+    rows = ["o1,2025-07-02 10:00:00,EUR,8.00,,,2.00,Nord,,ss26", "o1,2025-07-02 10:00:00,EUR,50.00,,,,,gift_card,"]
+    bad = ["o2,2025-07-02 10:00:00,EUR,1.00,,,,,,", f"o2,2025-07-02 10:00:00,EUR,1.00,,,,,voucher,{'x' * 65}"]
+
+    report = place.run("\n".join((titles, *rows, *bad)), changed(ORDERS, more))
+
+    assert (report.imported, report.wrong) == (2, 2)
+    kept = Query(
+        "kept", "SELECT lines.brand, lines.kind, lines.discount_minor, lines.net_minor, lines.attributes FROM orders ORDER BY order_id"
+    )
+    assert place.events.select(kept) == [(["Nord", ""], ["", "gift_card"], [200, 0], [600, 5000], [{"season": "ss26"}, {}])]
+    assert place.why() == [
+        (5, "item_kind", "lines[1].kind 'voucher' is none of gift_card, product"),
+        (5, "season", "lines[1].attributes.season has 65 characters; at most 64 are taken"),
+    ]
+
+
 def test_rows_of_an_order_that_disagree_are_told(place: Place) -> None:
     place.orders("o1,2025-07-02 10:00:00,EUR,1.00,,", "o1,2025-07-02 10:00:00,USD,2.00,,", change=BY_LINE)
 

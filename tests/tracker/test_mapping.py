@@ -98,8 +98,27 @@ def test_what_a_table_cannot_hold_is_said(change: tuple[str, str], fault: str) -
     assert fault in faults_of(SOUND.replace(*change))
 
 
+ORDER = '[[import]]\nof = "orders"\ntenant = "north"\n[[columns]]\norder_id = "o"\noccurred_at = "t"\ncurrency = "c"\n'
+
+
+def test_an_orders_lines_have_attributes_of_their_own() -> None:
+    text = ORDER + 'total = "n"\nbrand = "b"\nitem_kind = "k"\n[[line_attributes]]\nseason = "s"\n'
+
+    found = read(text, "orders")
+
+    assert (found.attributes, found.line_attributes) == ({}, {"season": "s"})
+    assert found.used == ("o", "t", "c", "n", "b", "k", "s")
+    assert faults_of(text.replace("season", "Season"), "orders") == [
+        "line 12: Season is no attribute's name: a-z first, then a-z, 0-9 and _, at most 32"
+    ]
+    assert faults_of(text.replace("season", "brand"), "orders") == ["line 12: brand is no attribute of a line: map it in [[columns]]"]
+    many = "".join(f'a{number} = "x"\n' for number in range(16))
+    assert faults_of(text + many, "orders") == ["line 11: 17 attributes; a line has at most 16"]
+    assert faults_of(SOUND + '[[line_attributes]]\nseason = "s"\n') == ["line 9: [[line_attributes]] are of orders alone"]
+
+
 def test_an_order_needs_an_amount_and_only_one_way_to_it() -> None:
-    order = '[[import]]\nof = "orders"\ntenant = "north"\n[[columns]]\norder_id = "o"\noccurred_at = "t"\ncurrency = "c"\n'
+    order = ORDER
 
     assert faults_of(order, "orders") == ["line 4: nothing fills net, unit_price or total: an order without an amount earns nothing"]
     assert faults_of(order + 'net = "n"\nunit_price = "p"\n', "orders") == [

@@ -3,17 +3,26 @@
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.clock import HOUR, MINUTE, format_instant
-from core.events import Lead, Line, Order, Refund, RefundLine
+from core.conditions import ATTRIBUTES, ITEM_KINDS
+from core.events import Lead, Line, Order, Refund, RefundLine, encode_event
 from core.identity import customer_key, tenant_key
 from core.ids import event_id
+from core.money import format_amount
+from store.books import open_books
+from store.receipts import Receipt, claim
 from tests.fakes import NOON, FakeClock
+from tracker.conversion import Arrival
+from tracker.orders import KINDS, LINE_FIELDS, read_order
 
 Run = Callable[..., Any]
 ORDER: dict[str, Any] = {
@@ -36,6 +45,12 @@ ORDER: dict[str, Any] = {
     "total": "52.90",
 }
 SMALL: dict[str, Any] = {"order_id": "o-1", "currency": "EUR", "lines": [{"net": "10.00"}]}
+SECRET = b"a-secret-of-the-test-installation!"
+SAID: dict[str, Any] = {
+    "brand": st.sampled_from(["", "Nord"]),
+    "kind": st.sampled_from(["", "product", "gift_card"]),
+    "attributes": st.dictionaries(st.sampled_from(["season", "size"]), st.sampled_from(["", "ss", "xl"])),
+}
 
 
 def post_once(with_front: Run, path: str, body: Any, **options: Any) -> tuple[int, dict[str, Any], list[Any]]:
@@ -62,8 +77,8 @@ def test_a_full_order_is_recorded_with_its_discount_spread_over_the_lines(with_f
             currency="EUR",
             occurred_at=NOON - 30 * MINUTE,
             received_at=NOON,
-            # 10.01 over 35.00 and 15.01: 7.0054 and 3.0046, and the odd cent goes to the larger remainder
-            lines=(Line("a", 27_99, "S1", "Shoe", "shoes", 2), Line("2", 12_01)),
+            # 10.01 over 35.00 and 15.01: 7.0054 and 3.0046, and the odd cent goes to the larger remainder; 5.00 more came off the shoes
+            lines=(Line("a", 27_99, "S1", "Shoe", "shoes", 2, discount_minor=12_01), Line("2", 12_01, discount_minor=3_00)),
             channel="pos",
             store_id="till-3",
             click_id=ORDER["click_id"],
@@ -92,7 +107,10 @@ def test_a_full_order_is_recorded_with_its_discount_spread_over_the_lines(with_f
             "occurred_at": "2026-11-21T11:30:00.000Z",
             "received_at": "2026-11-21T12:00:00.000Z",
             "currency": "EUR",
-            "lines": [{"line_id": "a", "quantity": 2, "net": "27.99"}, {"line_id": "2", "quantity": 1, "net": "12.01"}],
+            "lines": [
+                {"line_id": "a", "quantity": 2, "net": "27.99", "discount": "12.01"},
+                {"line_id": "2", "quantity": 1, "net": "12.01", "discount": "3.00"},
+            ],
             "shipping": "4.90",
             "tax": "8.00",
             "total": "52.90",
@@ -202,6 +220,45 @@ def test_the_key_may_come_in_the_query(with_front: Run):
     assert (status, records[0].tenant_id) == (200, "south")
 
 
+def test_what_a_line_says_of_its_item_is_recorded_and_confirmed(with_front: Run):
+    shoe = {"net": "10.00", "brand": " Nord ", "kind": "product", "attributes": {"season": "ss26", "margin_class": "b", "size": None}}
+    card = {"unit_price": "25.00", "quantity": 2, "discount": "5.00", "kind": "gift_card"}
+    status, answer, (order,) = post_once(with_front, "/v1/orders", SMALL | {"lines": [shoe, card], "discount": "1.10"})
+
+    assert status == 200
+    assert order.lines == (
+        Line("1", 9_80, brand="Nord", discount_minor=20, attributes=(("margin_class", "b"), ("season", "ss26"))),
+        Line("2", 44_10, quantity=2, kind="gift_card", discount_minor=5_90),
+    )
+    attributes = {"margin_class": "b", "season": "ss26"}
+    assert answer["recorded"]["lines"] == [
+        {"line_id": "1", "quantity": 1, "net": "9.80", "brand": "Nord", "attributes": attributes, "discount": "0.20"},
+        {"line_id": "2", "quantity": 2, "net": "44.10", "kind": "gift_card", "discount": "5.90"},
+    ]
+
+
+@given(lines=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 10**6)), min_size=1, max_size=5), data=st.data())
+def test_net_and_discount_of_every_line_are_its_list_price(lines: list[tuple[int, int, int]], data: st.DataObject):
+    """Whatever is taken off, by line or over the order: nothing of it is lost."""
+    cut = [min(discount, price * quantity) for price, quantity, discount in lines]
+    whole = data.draw(st.integers(0, sum(price * quantity for price, quantity, _ in lines) - sum(cut)))
+    sent = [
+        {"unit_price": format_amount(price, "EUR"), "quantity": quantity, "discount": format_amount(discount, "EUR")}
+        for (price, quantity, _), discount in zip(lines, cut, strict=True)
+    ]
+    body = SMALL | {"lines": sent, "discount": format_amount(whole, "EUR")}
+    order = cast(Order, read_order(body, Arrival("north", b"k" * 32, event_id(NOON, 1), NOON, MINUTE)).event)
+
+    assert [line.net_minor + line.discount_minor for line in order.lines] == [price * quantity for price, quantity, _ in lines]
+    assert sum(line.discount_minor for line in order.lines) == sum(cut) + whole
+    assert all(line.discount_minor >= discount for line, discount in zip(order.lines, cut, strict=True))
+
+
+def test_no_attribute_of_a_line_hides_what_rate_cards_ask_of_every_item():
+    assert {attribute for entity, attribute in ATTRIBUTES if entity == "item"} == LINE_FIELDS
+    assert KINDS == ITEM_KINDS
+
+
 # --- refused ---------------------------------------------------------------------------------------------------------
 
 LINE = {"line_id": "a", "net": "10.00"}
@@ -257,6 +314,16 @@ REFUND = {"order_id": "o", "refund_id": "r", "currency": "EUR"}
         (SMALL | {"lines": [{"unit_price": "5.00", "quantity": 1.5}]}, "malformed", "lines[0].quantity"),
         (SMALL | {"lines": [{"unit_price": "9000000000000.00", "quantity": 1000}]}, "too_large", "lines[0].unit_price"),
         (SMALL | {"lines": [LINE | {"size": "XL"}]}, "unknown_field", "lines[0].size"),
+        (SMALL | {"lines": [LINE | {"net": "1.00", "discount": "1.00"}]}, "malformed", "lines[0].net"),
+        (SMALL | {"lines": [LINE | {"brand": 7}]}, "malformed", "lines[0].brand"),
+        (SMALL | {"lines": [{"net": "1"}, LINE | {"brand": "x" * 256}]}, "too_large", "lines[1].brand"),
+        (SMALL | {"lines": [{"net": "1"}, LINE | {"kind": "voucher"}]}, "malformed", "lines[1].kind"),
+        (SMALL | {"lines": [LINE | {"attributes": ["red"]}]}, "malformed", "lines[0].attributes"),
+        (SMALL | {"lines": [LINE | {"attributes": {"colour": 7}}]}, "malformed", "lines[0].attributes.colour"),
+        (SMALL | {"lines": [LINE | {"attributes": {"colour": "x" * 65}}]}, "too_large", "lines[0].attributes.colour"),
+        (SMALL | {"lines": [LINE | {"attributes": {"Colour": "red"}}]}, "malformed", "lines[0].attributes.Colour"),
+        (SMALL | {"lines": [LINE | {"attributes": {"brand": "red"}}]}, "malformed", "lines[0].attributes.brand"),
+        (SMALL | {"lines": [LINE | {"attributes": {f"a{n}": "x" for n in range(17)}}]}, "too_large", "lines[0].attributes"),
         (SMALL | {"lines": [LINE, LINE]}, "malformed", "lines"),
         (SMALL | {"lines": [LINE | {"line_id": "2"}, {"net": "1.00"}]}, "malformed", "lines"),
         (SMALL | {"discount": "10.01"}, "malformed", "discount"),
@@ -374,7 +441,13 @@ def test_an_equal_repeat_gets_the_same_bytes_whatever_its_order_and_spaces(with_
 
 
 @pytest.mark.parametrize(
-    "change", [{"lines": [{"net": "10.01"}]}, {"click_id": "x"}, {"test": True}, {"occurred_at": "2026-11-21T11:00:00Z"}]
+    "change",
+    [
+        *({"lines": [{"net": "10.01"}]}, {"click_id": "x"}, {"test": True}, {"occurred_at": "2026-11-21T11:00:00Z"}),
+        *({"lines": [{"net": "10.00"} | said]} for said in ({"brand": "Nord"}, {"kind": "gift_card"}, {"attributes": {"season": "ss"}})),
+        {"lines": [{"unit_price": "12.00", "discount": "2.00"}]},
+        {"lines": [{"net": "12.00"}], "discount": "2.00"},
+    ],
 )
 def test_another_content_under_the_same_id_is_409_and_changes_nothing(with_front: Run, change: dict[str, Any]):
     async def scenario(front: Any) -> Any:
@@ -386,6 +459,58 @@ def test_another_content_under_the_same_id_is_409_and_changes_nothing(with_front
     assert answer["error"]["message"].startswith("order 'o-1' of north was recorded before with another content")
     assert again == first
     assert len(records) == 1
+
+
+OLD = [
+    (SMALL, "227aff9a2258967bc2348ed899c05166a427ec39c731a53ddcb11599a7ad1f4c"),
+    (
+        SMALL | {"lines": [{"unit_price": "20.00", "discount": "5.00"}], "occurred_at": "2026-11-19T10:00:00Z", "consent": "granted"},
+        "5bdf9f0ea4847f25dc6d45775d62ef96ab68015465c5fe9f26998fa388ef5254",
+    ),
+    (ORDER, "807a93184674776aac64246ba8f5d790f7e2b1abff36c624600692b17604df50"),
+    (
+        SMALL | {"lines": [{"net": "15.00", "seller": "north"}, {"net": "5.00", "seller": "south"}]},
+        "ac8ef5894ba36520f446ca030704a6981ef7ee7dc5bfa0bebd758150cfaa5d6d",
+    ),
+]
+"""Bodies, and what the version before brands, kinds and discounts made of their content."""
+
+
+@pytest.mark.parametrize(("body", "body_hash"), OLD)
+def test_an_order_that_an_earlier_version_recorded_is_still_known_as_the_same(body: dict[str, Any], body_hash: str):
+    arrival = Arrival("north", b"k" * 32, event_id(NOON, 1), NOON, MINUTE)
+    conversion = read_order(body, arrival)
+
+    assert conversion.says(body_hash)
+    assert conversion.content_hash != body_hash
+    assert not read_order(body | {"order_id": "o-2"}, arrival).says(body_hash)
+
+
+def test_a_receipt_of_an_earlier_version_is_repeated_and_no_other_content_passes(with_front: Run, catalogue_url: str):
+    """Of these bodies the earlier version knew nothing but the net, 10.00: they were one order, and stay so under its receipts."""
+    sold = SMALL | {"lines": [{"unit_price": "12.00", "discount": "2.00"}]}
+    old = read_order(sold, Arrival("north", tenant_key(SECRET, "north"), event_id(NOON, 1), NOON, MINUTE))
+    event = encode_event(msgspec.structs.replace(old.event, lines=(Line("1", 10_00),)))
+
+    async def scenario(front: Any) -> Any:
+        with closing(open_books(catalogue_url)) as books, books.writing() as connection:
+            claim(connection, "north", "order", "o-1", Receipt(old.former_hash, old.event.event_id, event, recorded=True), NOON)
+        bodies = [sold, SMALL, SMALL | {"lines": [{"net": "10.01"}]}]
+        return [await front.post("/v1/orders", body) for body in bodies], front.records()
+
+    (again, alike, other), records = with_front(scenario)
+    assert (again[0], alike[0], other[0], records) == (200, 200, 409, [])
+    assert again[1]["id"] == old.event.event_id
+    assert again[1]["recorded"]["lines"] == [{"line_id": "1", "quantity": 1, "net": "10.00"}], "the bytes of before"
+
+
+@given(lines=st.lists(st.fixed_dictionaries({"net": st.just("5.00")}, optional=SAID), min_size=1, max_size=3), repeat=st.booleans())
+def test_orders_are_the_same_content_exactly_where_their_lines_say_the_same(lines: list[dict[str, Any]], repeat: bool):
+    arrival = Arrival("north", b"k" * 32, event_id(NOON, 1), NOON, MINUTE)
+    other = lines if repeat else [{"net": "5.00"} for _ in lines]
+    first, second = (read_order(SMALL | {"lines": sent}, arrival) for sent in (lines, other))
+
+    assert (first.content_hash == second.content_hash) == (cast(Order, first.event).lines == cast(Order, second.event).lines)
 
 
 def test_ids_are_a_tenants_and_a_kinds_own(with_front: Run):

@@ -10,6 +10,8 @@ from core.events import Lead, Line, Order
 from core.ids import event_id
 from tests.fakes import NOON, FakeClock
 from tracker.answer import PIXEL
+from tracker.conversion import Arrival
+from tracker.orders import read_order
 
 Run = Callable[..., Any]
 CLICK = event_id(NOON - 1000, 7)
@@ -50,6 +52,22 @@ def test_a_sale_is_read_under_many_names(with_front: Run, query: str):
     assert msgspec.json.decode(answer.body)["recorded"]["total"] == "12.50"
 
 
+def test_a_sale_may_say_what_its_item_is(with_front: Run):
+    item = "item_sku=S1&item_name=Shoe&item_category=shoes&item_brand=Nord&item_kind=gift_card"
+    _, (order,) = ask_once(with_front, f"/sale?token=key-of-north&order_id=o&amount=1&kind=sale&brand=x&{item}")
+
+    assert order.lines == (Line("1", 1_00, "S1", "Shoe", "shoes", brand="Nord", kind="gift_card"),)
+
+
+def test_a_sale_of_an_earlier_version_which_took_no_item_is_still_the_same():
+    sale = {"order_id": "o-1", "currency": "EUR", "lines": [{"line_id": "1", "net": "1.00"}]}
+    arrival = Arrival("north", b"k" * 32, event_id(NOON, 1), NOON, 0, "postback")
+    plain, item = (read_order(sale | {"lines": [sale["lines"][0] | more]}, arrival) for more in ({}, {"sku": "S1", "brand": "Nord"}))
+
+    assert item.says(plain.former_hash)
+    assert not item.says(plain.content_hash)
+
+
 def test_a_sale_may_be_posted_as_a_form_with_the_key_in_a_header(with_front: Run):
     body = b"order_id=o+1&amount=3&test=1&store=till-3&channel=pos&occurred_at=2026-11-21T11%3A00%3A00%2B01%3A00"
     answer, (order,) = ask_once(with_front, "/sale", "POST", body, content_type=FORM, authorization="Bearer key-of-north")
@@ -88,6 +106,8 @@ def test_the_senders_address_and_agent_are_not_the_customers(with_front: Run):
         ("token=key-of-north&order_id=o&amount=1&currency=DOGE", 400, "currency_invalid", "currency"),
         ("token=key-of-north&order_id=o&amount=1&email=nobody", 400, "malformed", "email"),
         ("token=key-of-north&order_id=o&amount=1&customer_id=" + "x" * 256, 400, "too_large", "customer_id"),
+        ("token=key-of-north&order_id=o&amount=1&item_kind=sale", 400, "malformed", "item_kind"),
+        ("token=key-of-north&order_id=o&amount=1&item_brand=" + "x" * 256, 400, "too_large", "item_brand"),
         ("token=key-of-north&order_id=o&amount=1&occurred_at=2027-01-01T00:00:00Z", 400, "future_event", "occurred_at"),
     ],
 )
