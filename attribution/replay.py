@@ -34,7 +34,10 @@ class Sale(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Who earns an order by one decision, and what it took the customer for, which may decide the rate."""
+    """Who earns an order by one decision, and what it took the customer for, which may decide the rate.
+
+    Not the number of the customer's order: no policy changes it, and decisions of an earlier version lack it.
+    """
 
     result: Result
     programme_id: str

@@ -69,6 +69,16 @@ def test_decisions_are_read_back_as_they_were_written(any_events: EventsStore) -
     assert read_in_force(any_events, "south", ["O-1"]) == {}
 
 
+def test_an_order_is_read_back_with_all_that_its_lines_say(events: EventsStore) -> None:
+    item = Line("2", 80_00, "S-1", "Boot", "shoes", 2, "Nord", "gift_card", 20_00, (("margin", "b"), ("season", "ss26")))
+    placed = order("O-1", lines=(Line("1", 5), item))
+    store(events, [placed])
+
+    (found,) = read_orders(events, "north", ["O-1"])
+
+    assert found.lines == placed.lines
+
+
 def test_as_many_ids_as_one_parameter_takes_are_asked_for_at_once(any_events: EventsStore) -> None:
     ids = [f"O-{number:020}-☎" for number in range(5_000)]
     store(any_events, [order(ids[17]), order(ids[4_999])])

@@ -179,6 +179,17 @@ def test_json_says_times_in_rfc_3339(told: Explanation) -> None:
     assert plain["net_minor"] == 100_50
 
 
+def test_which_order_of_its_customer_it_is_the_merchant_reads_and_no_affiliate(told: Explanation) -> None:
+    third = msgspec.structs.replace(told, customer_status="returning", order_number=3, first_ordered_at=NOON - DAY)
+    masked = for_affiliate(third, "anna")
+
+    assert masked is not None
+    assert "customer   returning, order 3 on record, the first on 2026-02-28T12:00:00.000Z\n" in as_text(third)
+    assert "customer   returning\n" in as_text(masked)
+    assert [as_json(one)["first_ordered_at"] for one in (third, masked, told)] == ["2026-02-28T12:00:00.000Z", None, None]
+    assert [as_json(one)["order_number"] for one in (third, masked, told)] == [3, 0, 0]
+
+
 def test_text_for_the_terminal_is_aligned(told: Explanation) -> None:
     lines = as_text(told).splitlines()
 

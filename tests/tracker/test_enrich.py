@@ -38,7 +38,10 @@ ORDER = Order(
     currency="EUR",
     occurred_at=AT,
     received_at=AT + 1,
-    lines=(Line("1", 80_00, sku="TV", quantity=2), Line("2", 19_99, category="books")),
+    lines=(
+        Line("1", 80_00, sku="TV", quantity=2, brand="Nord", discount_minor=20_00, attributes=(("season", "ss26"), ("size", "XL"))),
+        Line("2", 19_99, category="books", kind="gift_card"),
+    ),
     click_id="01JD7Q9QZ0ABCDEFGHJKMNPQRS",
     visitor_id="01VISITOR",
     customer_keys=("em:aa", "cid:bb"),
@@ -115,6 +118,9 @@ def test_an_order_keeps_its_lines_as_arrays_and_its_coupons_once_in_upper_case()
     assert row.line_quantities == [2, 1]
     assert row.line_net_minors == [8000, 1999]
     assert row.net_minor == 9999
+    stored = msgspec.json.decode(msgspec.json.encode(row))
+    assert (stored["lines.brand"], stored["lines.kind"], stored["lines.discount_minor"]) == (["Nord", ""], ["", "gift_card"], [2000, 0])
+    assert stored["lines.attributes"] == [{"season": "ss26", "size": "XL"}, {}]
     assert row.customer_keys == ("em:aa", "cid:bb")
     assert row.stored_at == 1763726402.123
 
@@ -252,6 +258,8 @@ GOOD = '{"event":"order","event_id":"1","tenant_id":"n","order_id":"o","currency
         ((GOOD % '{"line_id":"1","net_minor":9223372036854775807},{"line_id":"2","net_minor":1}').encode(), "out_of_range"),
         ((GOOD % '{"line_id":"1","net_minor":1,"quantity":4294967296}').encode(), "out_of_range"),
         ((GOOD % '{"line_id":"1","net_minor":1,"quantity":-1}').encode(), "out_of_range"),
+        ((GOOD % '{"line_id":"1","net_minor":1,"discount_minor":9223372036854775808}').encode(), "out_of_range"),
+        ((GOOD % '{"line_id":"1","net_minor":1,"attributes":{"a":"b"}}').encode(), "undecodable"),
         ((GOOD % "").replace('"received_at":1', '"received_at":4102444800000').encode(), "out_of_range"),
         ((GOOD % "").replace('"occurred_at":1', '"occurred_at":-1').encode(), "out_of_range"),
     ],
