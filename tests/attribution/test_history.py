@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from attribution.batch import Past
+from attribution.batch import Batch, Past, decisions_of
+from attribution.candidates import Company
 from attribution.history import ByKeys, InTime, Told, bond_of_credits, ids_of
 from attribution.identity import RULES, IdentityRules, Person
 from attribution.people import People
+from attribution.policy import Terms
 from attribution.run import Memory, decide_range, run_once
 from attribution.touches import OrderRow
 from core.catalogue import Policy, Tenant, TouchWindow
@@ -22,7 +24,7 @@ from core.events import Event, Order, Refund
 from store.books import Books
 from store.events import EventsStore, Query
 from store.schema import cursors
-from tests.attribution.builders import NOON, STORED, click, decided, forget_all, lead, open_shops, order, put_all, revisions, store
+from tests.attribution.builders import NOON, STORED, click, decided, forget_all, lead, line_of, open_shops, order, put_all, revisions, store
 from tests.attribution.test_bulk import terms_of
 from tests.fakes import FakeClock
 
@@ -146,6 +148,15 @@ def test_orders_of_a_customer_are_numbered_and_remember_the_first(events: Events
 
     zoes = {"O-1": (1, -40), "O-T": (2, -40), "O-2": (2, -40), "O-3": (3, -40), "O-4": (4, -40)}
     assert numbers(events) == zoes | {"P-1": UNKNOWN, "P-2": (2, 0), "Q-1": UNKNOWN, "Q-2": (2, 0), "R-1": (1, 0)}
+
+
+@pytest.mark.parametrize(("is_cut", "number"), [(False, 1), (True, 0)])
+def test_the_orders_of_a_person_past_the_limit_have_no_number(is_cut: bool, number: int) -> None:
+    batch = Batch(orders=line_of(order("O-1", **ZOE)) + b"\n", company={"O-1": Company((), (), is_cut)})
+
+    (found,) = decisions_of(batch, Terms("north"), traces=False)
+
+    assert (found.order_number, found.first_ordered_at) == (number, NOON * number)
 
 
 def test_a_late_order_counts_for_all_later_ones_that_are_not_locked(events: EventsStore, shops: Books, now: FakeClock) -> None:
