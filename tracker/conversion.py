@@ -102,13 +102,13 @@ def seal(
         content["consent"] = said_consent
     said = msgspec.structs.replace(event, **content)
     tail = msgspec.json.encode(sellers) if any(sellers) else b""
-    name = external_id if isinstance(event, Touch) else external_id_of(event)
-    content_hash, former_hash = _sha256(encode_event(said) + tail), ""
+    plain, former_hash = encode_event(said) + tail, ""
     if isinstance(event, Order):
-        # Discounts were folded into the nets before: one hash for both forms could not tell which of them a receipt holds.
-        content_hash = _sha256(ITEMS_MARK + encode_event(said) + tail)
+        # Discounts were folded into the nets before: without the mark nobody could tell which of both forms a receipt holds.
         former_hash = _sha256(encode_event(msgspec.structs.replace(said, lines=_former_lines(event))) + tail)
-    return Conversion(kind_of(event), name, event, content_hash, sellers if any(sellers) else (), former_hash=former_hash)
+        plain = ITEMS_MARK + plain
+    name = external_id if isinstance(event, Touch) else external_id_of(event)
+    return Conversion(kind_of(event), name, event, _sha256(plain), sellers if any(sellers) else (), former_hash=former_hash)
 
 
 def _former_lines(order: Order) -> tuple[Line, ...]:
