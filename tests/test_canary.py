@@ -64,6 +64,7 @@ OTHER_CLICK_LINK = {"key": f"c:{TOUCHED['touch_id']}", "other_key": TOUCHED["oth
 NORTHS: dict[str, list[dict[str, str]]] = {
     "touches": [NAMELESS | {"visitor_id": ""}, TOUCHED, TOUCHED | {"touch_id": TWIN["touch_id"]}],  # the last one after all orders
     "orders": [ORDERED | {"visitor_id": FIRST["visitor_id"]}, DECIDED],
+    "leads": [ORDERED],
     "refunds": [REFUNDED],
     "decisions": [DECIDED | {"touch_id": ORDERED["touch_id"]}],
 }
