@@ -13,9 +13,9 @@ from attribution.decisions import ORDERS_BY_ID
 from attribution.history import as_orders
 from attribution.identity import CLICK, VISITOR, click_key, is_device
 from attribution.journey import Scene
-from attribution.lookups import ALWAYS
+from attribution.lookups import ALWAYS, touches_by_id
 from attribution.people import People
-from attribution.touches import OrderRow, decode_orders, lines_of, order_of
+from attribution.touches import OrderRow, decode_orders, decode_touches, facet_of, lines_of, order_of
 from core.clock import Instant
 from core.events import Channel, Order, Source
 from core.leads import asked_by, is_lead, name_of
@@ -67,8 +67,23 @@ def lines_of_leads(events: EventsStore, tenant_id: str, names: Iterable[str], fr
     Raises:
         Unavailable: the events store cannot answer.
     """
-    rows = [row for row in _read(events, tenant_id, names) if row.occurred_at >= from_at]
-    return lines_of(as_order(row) for row in rows).splitlines()
+    rows = [as_order(row) for row in _read(events, tenant_id, names) if row.occurred_at >= from_at]
+    return lines_of(_with_makers(events, tenant_id, rows)).splitlines()
+
+
+def _with_makers(events: EventsStore, tenant_id: str, rows: Sequence[OrderRow]) -> list[OrderRow]:
+    """Of a lead that names a touch and nothing else, that touch's visitor is its own: no other event tells :class:`People` of the two."""
+    alone = {row.click_id for row in rows if row.click_id and not row.visitor_id and not row.customer_keys}
+    makers: dict[str, str] = {}
+    for touch in decode_touches(touches_by_id(events, tenant_id, alone)):
+        if facet_of(touch.facet).touch_class != "impression":
+            makers.setdefault(touch.touch_id, touch.visitor_id)
+    return [
+        msgspec.structs.replace(row, visitor_id=makers[row.click_id])
+        if row.click_id in makers and not (row.visitor_id or row.customer_keys)
+        else row
+        for row in rows
+    ]
 
 
 def read_leads(events: EventsStore, tenant_id: str, names: Iterable[str]) -> list[Order]:
@@ -159,18 +174,16 @@ def shared_lead_changes(scene: Scene, fellow: People, news: News | None, lookbac
 def leads_carrying(scene: Scene, keys: Iterable[str], earliest: Instant, latest: Instant) -> set[str]:
     """Leads of the time given, both ends inclusive, that carry one of the keys, or name a click of one of the visitors; by name."""
     assert scene.terms.leads_from is not None, "somebody pays for leads"
-    return leads_by_keys(scene.events, scene.people, keys, max(earliest, scene.terms.leads_from), latest)
+    return leads_by_keys(scene.events, scene.tenant_id, keys, max(earliest, scene.terms.leads_from), latest)
 
 
-def leads_by_keys(events: EventsStore, people: People, keys: Iterable[str], earliest: Instant = 0, latest: Instant = ALWAYS) -> set[str]:
+def leads_by_keys(events: EventsStore, tenant_id: str, keys: Iterable[str], earliest: Instant = 0, latest: Instant = ALWAYS) -> set[str]:
     """The same, of any tenant's."""
-    keys = set(keys)
-    keys |= people.named_clicks(keys)
     found: set[str] = set()
     for part in parts_of(keys):
         rows = events.select(
             LEADS_BY_KEYS,
-            tenant_id=people.tenant_id,
+            tenant_id=tenant_id,
             visitors=[key.removeprefix(VISITOR) for key in part if key.startswith(VISITOR)],
             clicks=[key.removeprefix(CLICK) for key in part if key.startswith(CLICK)],
             customers=[key for key in part if not is_device(key)],

@@ -1,4 +1,4 @@
--- leads_by_keys: leads that carry one of the given keys.
+-- leads_by_keys: leads that carry one of the given keys, or name a touch of one of the given visitors.
 -- scope:  one tenant
 -- grain:  one row per lead id
 -- order:  lead_id
@@ -11,6 +11,10 @@ WHERE tenant_id = {tenant_id:String}
     AND (
         visitor_id IN {visitors:Array(String)}
         OR click_id IN {clicks:Array(String)}
+        OR (click_id <> '' AND click_id IN (
+            SELECT touch_id FROM touches
+            WHERE tenant_id = {tenant_id:String} AND visitor_id IN {visitors:Array(String)} AND kind <> 'impression'
+        ))
         OR arrayExists(key -> key IN {customers:Array(String)}, customer_keys)
     )
 ORDER BY lead_id

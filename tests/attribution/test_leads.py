@@ -150,6 +150,18 @@ def test_a_click_that_comes_late_decides_the_lead_again(events: EventsStore, sho
     assert report.looked_at == 2, "the lead from before the click is not looked at"
 
 
+def test_a_lead_that_names_a_click_alone_knows_its_visitors_other_touches(events: EventsStore, shops: Books, now: FakeClock) -> None:
+    memory, named = Memory(), click("1", "anna", NOON - 2 * DAY, "phone")
+    store(events, [named, lead("L-1", NOON, click_id=named.event_id)])
+    run_once(events, shops, now, memory=memory)
+    assert decided(events) == {SIGN_UP: ("credited", "anna")}
+
+    store(events, [click("2", "ben", NOON - DAY, "phone")], at=STORED + DAY)
+    run_once(events, shops, now, memory=memory)
+
+    assert decided(events) == {SIGN_UP: ("credited", "ben")}
+
+
 def test_two_keys_that_turn_out_to_be_one_person_decide_the_lead_again(events: EventsStore, shops: Books, now: FakeClock) -> None:
     memory = Memory()
     store(events, [click("1", "anna", NOON - DAY, "phone"), lead("L-1", NOON, customer_keys=("em:zoe",))])
