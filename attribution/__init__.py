@@ -9,7 +9,7 @@ for every code), ``identity`` (a person, and an order's own keys), ``keys`` (key
 bulk), ``candidates`` (what may earn an order), ``revisions`` (decisions as rows), ``batch`` (orders with all that decides them, and their
 decisions), ``lookups`` (touches by visitor and id), ``decisions`` (what is stored), ``history`` (what a person had ordered before),
 ``coalition`` (other tenants' touches), ``journey`` (an order's facts, fetched), ``bulk`` (very many orders), ``workers`` (processes that
-decide), ``changes`` (which orders to look at again), ``run`` (the incremental run and its loop), ``explain``,
+decide), ``changes`` (which orders to look at again), ``leads`` (those that earn), ``run`` (the incremental run and its loop), ``explain``,
 ``disputes`` (what may be asked and answered), ``replay`` (a period under other policies). Reports over many journeys: ``paths``
 (how they are written and shortened), ``tally`` (millions of them in columns, exact sums), ``heuristics``, ``shapley``, ``markov``,
 ``comparison`` (all models side by side),

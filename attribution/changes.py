@@ -4,7 +4,7 @@ It may name an order too many, which costs a look, but never one too few: what a
 found by the same links backwards, from what is new to the orders. Where very much is new, it names a period instead.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -35,10 +35,15 @@ MANY = 20_000
 
 Period = tuple[Instant, Instant]
 """Orders placed in it, both ends inclusive."""
+Carrying = Callable[[Scene, Iterable[str], Instant, Instant], set[str]]
+"""Finds what carries one of some keys within a time, both ends inclusive, by id."""
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What was stored for a tenant in one second; ``others`` are orders and identity links. Every row changes ``fingerprint``."""
+    """What was stored for a tenant in one second; ``others`` are orders and identity links. Every row changes ``fingerprint``.
+
+    ``leads`` are told apart from all others, and only of tenants that pay for them (:mod:`attribution.leads`).
+    """
 
     tenant_id: str
     second: int
@@ -46,6 +51,7 @@ class Stored(msgspec.Struct, frozen=True):
     others: int
     fingerprint: int
     newest: Instant
+    leads: int = 0
 
 
 class News(msgspec.Struct, frozen=True):
@@ -54,6 +60,7 @@ class News(msgspec.Struct, frozen=True):
     since: Instant
     touches: bool
     others: bool
+    leads: bool = False
 
 
 def stored_since(events: EventsStore, since: Instant) -> list[Stored]:
@@ -66,7 +73,12 @@ def news_of(stored: Iterable[Stored]) -> dict[str, News]:
     news: dict[str, News] = {}
     for one in stored:
         known = news.get(one.tenant_id, News(ALWAYS, False, False))
-        news[one.tenant_id] = News(min(one.second * SECOND, known.since), known.touches or one.touches > 0, known.others or one.others > 0)
+        news[one.tenant_id] = News(
+            min(one.second * SECOND, known.since),
+            known.touches or one.touches > 0,
+            known.others or one.others > 0,
+            known.leads or one.leads > 0,
+        )
     return news
 
 
@@ -123,7 +135,7 @@ def changed_orders(scene: Scene, earlier: ByKeys, news: News | None, gained: set
     if news.others:
         changed |= _with_new_orders(scene, earlier, scene.events.select(NEW_ORDERS, **scope))
     if news.touches:
-        changed |= _after_late_touches(scene, scene.people, scene.events.select(LATE_TOUCHES, **scope), lookback)
+        changed |= after_late_touches(scene, scene.people, scene.events.select(LATE_TOUCHES, **scope), lookback)
         changed |= Changed(frozenset(order_id for (order_id,) in scene.events.select(ORDERS_NAMING_LATE_TOUCHES, **scope)))
     return changed
 
@@ -133,9 +145,9 @@ def shared_changes(scene: Scene, fellow: People, news: News | None, gained: set[
     changed = of_persons(scene, known_to_both(fellow.known_with(gained)))
     if news is not None and news.touches:
         late = scene.events.select(LATE_TOUCHES, tenant_id=fellow.tenant_id, since_ms=news.since)
-        changed |= _after_late_touches(scene, fellow, late, lookback)
+        changed |= after_late_touches(scene, fellow, late, lookback)
         named = scene.events.select(LATE_TOUCH_IDS, tenant_id=fellow.tenant_id, since_ms=news.since)
-        changed |= Changed(frozenset(_carrying(scene, {click_key(touch_id) for (touch_id,) in named}, NEVER, ALWAYS)))
+        changed |= Changed(frozenset(orders_carrying(scene, {click_key(touch_id) for (touch_id,) in named}, NEVER, ALWAYS)))
     return changed
 
 
@@ -160,11 +172,13 @@ def later_orders(scene: Scene, earlier: ByKeys, order_ids: Iterable[str]) -> fro
     )
 
 
-def of_persons(scene: Scene, gained: set[str]) -> Changed:
-    """Orders of any age whose person gained or lost a key, and with it touches of any age."""
+def of_persons(scene: Scene, gained: set[str], carrying: Carrying | None = None) -> Changed:
+    """Orders of any age whose person gained or lost a key, and with it touches of any age; or what else ``carrying`` finds."""
     if len(gained) > MANY:
         return Changed(periods=((NEVER, ALWAYS),))
-    return Changed(frozenset(_carrying(scene, scene.people.known_with(gained), NEVER, ALWAYS))) if gained else Changed()
+    if not gained:
+        return Changed()
+    return Changed(frozenset((carrying or orders_carrying)(scene, scene.people.known_with(gained), NEVER, ALWAYS)))
 
 
 def _with_new_orders(scene: Scene, earlier: ByKeys, new: list[tuple[Any, ...]]) -> Changed:
@@ -175,8 +189,10 @@ def _with_new_orders(scene: Scene, earlier: ByKeys, new: list[tuple[Any, ...]]) 
     return Changed(ids | later_orders(scene, earlier, ids))
 
 
-def _after_late_touches(scene: Scene, people: People, late: list[tuple[Any, ...]], lookback: Instant) -> Changed:
-    """Orders that look back over a touch stored late; ``people`` are those of the touches' tenant."""
+def after_late_touches(
+    scene: Scene, people: People, late: list[tuple[Any, ...]], lookback: Instant, carrying: Carrying | None = None
+) -> Changed:
+    """Orders, or what else ``carrying`` finds, that look back over a touch stored late; ``people`` are those of the touches' tenant."""
     if len(late) > MANY:
         last = max(last_ms for _, _, last_ms in late)
         return Changed(periods=((late[0][1], last + lookback),))
@@ -188,11 +204,11 @@ def _after_late_touches(scene: Scene, people: People, late: list[tuple[Any, ...]
             keys = scene.people.known_with(known_to_both(keys))
         first = min(times[visitor_id][0] for visitor_id in visitors)
         last = max(times[visitor_id][1] for visitor_id in visitors)
-        changed |= _carrying(scene, keys, first, last + lookback)
+        changed |= (carrying or orders_carrying)(scene, keys, first, last + lookback)
     return Changed(frozenset(changed))
 
 
-def _carrying(scene: Scene, keys: Iterable[str], earliest: Instant, latest: Instant) -> set[str]:
+def orders_carrying(scene: Scene, keys: Iterable[str], earliest: Instant, latest: Instant) -> set[str]:
     """Orders placed in the time given, both ends inclusive, that carry one of the keys, or name a click of one of the visitors."""
     keys = set(keys)
     keys |= scene.people.named_clicks(keys)

@@ -1,8 +1,8 @@
 """Forgetting an identifier: every copy of it goes, and every cent that was credited stays. I/O: both stores.
 
-First the orders of its person are frozen: they keep the decision they have (the run skips what ``frozen_orders`` holds). Then the
-identifier is noted as a digest, by which it is known again should a late event bring it back. Then its links are deleted and its
-copies taken out of touches, leads, orders, set-aside records and receipts. Each step may be repeated; a crash in between costs a
+First the orders of its person, and its leads that earn, are frozen: they keep the decision they have (the run skips what ``frozen_orders``
+holds). Then the identifier is noted as a digest, by which it is known again should a late event bring it back. Then its links are deleted
+and its copies taken out of touches, leads, orders, set-aside records and receipts. Each step may be repeated; a crash in between costs a
 repetition. Statements name the identifier by its digest alone, since the store keeps the text of each for a while.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 
 from attribution.decisions import read_in_force
 from attribution.identity import CLICK, VISITOR, is_device, known_to_both
+from attribution.leads import leads_by_keys
 from attribution.lookups import touches_by_id
 from attribution.people import People
 from attribution.touches import decode_touches
@@ -168,11 +169,12 @@ def _copies_of(events: EventsStore, books: Books, tenant_id: str, key: str) -> d
 
 
 def _orders_of(events: EventsStore, tenant_id: str, keys: Iterable[str]) -> tuple[str, ...]:
-    """The decided orders of the identifiers' persons, by whichever of their keys."""
+    """The decided orders and leads of the identifiers' persons, by whichever of their keys."""
     people = People(events, tenant_id)
     people.refresh()
-    found: set[str] = set()
-    for part in parts_of(people.known_with(set(keys))):
+    theirs = people.known_with(set(keys))
+    found = set(read_in_force(events, tenant_id, leads_by_keys(events, tenant_id, theirs)))
+    for part in parts_of(theirs):
         rows = events.select(
             DECIDED_ORDERS_OF_KEYS,
             tenant_id=tenant_id,

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from attribution.decisions import credits_of_columns, read_orders, read_trace
+from attribution.leads import read_leads
 from attribution.words import RESULTS, VERDICTS, sentence
 from core.clock import Instant, format_instant
 from core.credit import ELIGIBLE, Candidate, Credit, Override, Result, Step, TouchClass, Verdict
 from core.events import CustomerStatus, Order
+from core.leads import is_lead, spoken
 from core.money import format_amount
 from store.events import EventsStore, read_query
 
@@ -103,12 +105,13 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(events: EventsStore, tenant_id: str, order_id: str) -> Explanation | None:
-    """The explanation of an order; None where the tenant has no such order, or it is not decided yet.
+    """The explanation of an order, or of a lead by its name (:mod:`core.leads`); None where the tenant has no such order, or it
+    is not decided (yet).
 
     Raises:
         Unavailable: the events store cannot answer.
     """
-    orders = read_orders(events, tenant_id, [order_id])
+    orders = (read_leads if is_lead(order_id) else read_orders)(events, tenant_id, [order_id])
     rows = events.select(DECISION_OF_ORDER, tenant_id=tenant_id, order_id=order_id)
     return _explanation(orders[0], rows[0]) if orders and rows else None
 
@@ -271,7 +274,10 @@ def as_text(explanation: Explanation) -> str:
 
 
 def _head(one: Explanation) -> Iterator[tuple[str, str]]:
-    yield "order", f"{one.order_id} of {one.tenant_id}, {format_amount(one.net_minor, one.currency)} {one.currency} net"
+    if is_lead(one.order_id):
+        yield "lead", f"{spoken(one.order_id).removeprefix('lead ')} of {one.tenant_id}"
+    else:
+        yield "order", f"{one.order_id} of {one.tenant_id}, {format_amount(one.net_minor, one.currency)} {one.currency} net"
     yield "placed", f"{format_instant(one.ordered_at)}, channel {one.channel}" + (f", store {one.store_id}" if one.store_id else "")
     if one.marketplace_id:
         yield "came from", f"the marketplace {one.marketplace_id}"

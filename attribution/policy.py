@@ -62,7 +62,8 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
 
     Two equal terms decide every order alike; names, addresses and links of the catalogue are left out on purpose.
     ``coalitions`` are those that the tenant is or was a member of. ``own_keys`` are each affiliate's own customer keys
-    under this tenant's hashing, by which a self-referral shows.
+    under this tenant's hashing, by which a self-referral shows. ``leads_from`` is when the first version of a rate card begins that
+    pays for leads: those from then on are decided; None where nobody pays for any.
     """
 
     tenant_id: str
@@ -75,6 +76,7 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
     coalitions: tuple[Coalition, ...] = ()
     own_keys: dict[str, tuple[str, ...]] = {}
     lapsed_after_days: int = 365
+    leads_from: Instant | None = None
 
     @cached_property
     def coupons_by_touch(self) -> dict[str, Coupon]:
@@ -325,7 +327,13 @@ def _terms(catalogue: Catalogue, tenant: Tenant, secret: bytes) -> Terms:
         ),
         own_keys=_own_keys(catalogue, name, tenant_key(secret, name)) if secret else {},
         lapsed_after_days=tenant.lapsed_after_days,
+        leads_from=_leads_from(catalogue, name),
     )
+
+
+def _leads_from(catalogue: Catalogue, tenant_id: str) -> Instant | None:
+    mine = (card for card in catalogue.rate_cards if card.tenant_id == tenant_id)
+    return min((card.effective_from for card in mine if any(rule.subject == "lead" for rule in card.rules)), default=None)
 
 
 def _own_keys(catalogue: Catalogue, tenant_id: str, key: bytes) -> dict[str, tuple[str, ...]]:

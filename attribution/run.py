@@ -37,7 +37,9 @@ from attribution.changes import (
 from attribution.coalition import Fellows, fellows_of
 from attribution.decisions import ORDERS_BY_ID, DecisionLog
 from attribution.history import BondBook, ByKeys, as_orders, binds
+from attribution.identity import known_to_both
 from attribution.journey import Scene, batches_of_lines, batches_of_orders
+from attribution.leads import changed_leads, leads_between, leads_stored_since, lines_of_leads, shared_lead_changes
 from attribution.lookups import ALWAYS
 from attribution.people import People
 from attribution.policy import Terms, longest_lookback, terms_by_tenant
@@ -81,7 +83,9 @@ log = structlog.get_logger("attribution")
 
 
 class RunReport(msgspec.Struct):
-    """What one run did. ``looked_at`` counts orders, ``changed`` stored revisions, ``capped`` orders with touches left out."""
+    """What one run did. ``looked_at`` counts orders, and leads that may earn, ``changed`` stored revisions, ``capped`` those with touches
+    left out.
+    """
 
     looked_at: int = 0
     changed: int = 0
@@ -314,7 +318,9 @@ def _work(events: EventsStore, books: Books, memory: Memory, secret: bytes) -> W
     if version != memory.terms_version:
         _read_terms(books, memory, secret)
     retold = _retold(memory) if memory.terms_version > known_version and position else ()
-    recent = stored_since(events, _first_second(position))
+    paying = sorted(tenant_id for tenant_id, terms in memory.terms.items() if terms.leads_from is not None)
+    since = _first_second(position)
+    recent = stored_since(events, since) + leads_stored_since(events, paying, since)
     overridden: dict[str, frozenset[str]] = {}
     for _, tenant_id, order_id in overrides:
         overridden[tenant_id] = overridden.get(tenant_id, frozenset()) | {order_id}
@@ -419,6 +425,8 @@ class _Run:
                 self._decide_in_time(scene, earlier, changed)
             else:
                 self._decide_apart(scene, earlier, changed)
+            if scene.terms.leads_from is not None:
+                self._decide_leads(scene, earlier, self._changed_leads(scene, changed), scene.terms.leads_from)
         self._memory.newest = self._log.newest
 
     def _scene(self, tenant_id: str) -> Scene:
@@ -454,6 +462,34 @@ class _Run:
         if tenant_id in work.retold:
             changed |= Changed(periods=((max(NEVER, self._clock() - RETROACTIVE), ALWAYS),))
         return changed
+
+    def _changed_leads(self, scene: Scene, orders: Changed) -> Changed:
+        """The leads to decide, after the orders: what these bound their persons to is known by then."""
+        work, tenant_id = self._work, scene.tenant_id
+        if work.first:
+            return Changed(periods=((NEVER, ALWAYS),))
+        lookback, gained = longest_lookback(scene.terms), set(self._memory.gained.get(tenant_id, set()))
+        for name, fellow in scene.fellows.people.items():
+            gained |= known_to_both(fellow.known_with(self._memory.gained.get(name, set())))
+        changed = changed_leads(scene, orders, work.news.get(tenant_id), gained, lookback)
+        for name, fellow in scene.fellows.people.items():
+            changed |= shared_lead_changes(scene, fellow, work.news.get(name), lookback)
+        return changed
+
+    def _decide_leads(self, scene: Scene, earlier: ByKeys, changed: Changed, leads_from: Instant) -> None:
+        """Leads matter to nothing that comes later: many at a time, in any order."""
+        names = set(changed.order_ids)
+        bound = binds(scene.terms)  # then a period's orders matter to whatever comes after it
+        for from_at, to_at in joined(changed.periods):
+            names.update(leads_between(self._events, scene.tenant_id, max(from_at, leads_from), ALWAYS if bound else to_at))
+        bonds = BondBook(self._events, scene.tenant_id) if bound else None
+        for part in _parts(sorted(names), self._way.limit):
+            self._go_on()
+            for batch in batches_of_lines(scene, lines_of_leads(self._events, scene.tenant_id, part, leads_from), earlier):
+                if bonds is not None:
+                    _open_bonds(scene, bonds, batch.orders, earlier)
+                self._store(scene, [decided(batch, scene.terms, self._clock(), self._way.traces, bonds)])
+            self._progress(len(part))
 
     def _decide_apart(self, scene: Scene, earlier: ByKeys, changed: Changed) -> None:
         """No order's decision matters to another's: many at a time, in any order."""

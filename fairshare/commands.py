@@ -292,7 +292,7 @@ def rates_list(
 
 @app.command(rich_help_panel=ASK)
 def explain(order: str, tenant: Tenant, data: Data = None, as_json: Json = False) -> None:
-    """Who earned from an order, and why: every touch that could have, with its verdict."""
+    """Who earned from an order (or a lead, as lead:ID), and why: every touch that could have, with its verdict."""
     from fairshare.questions import explain_order
 
     explanation, text = explain_order(settings_of(data), tenant, order)

@@ -9,6 +9,7 @@ import msgspec
 from attribution.explain import as_json, as_text, explain
 from core.clock import format_instant
 from core.errors import FairshareError, NotFound
+from core.leads import name_of
 from core.settings import Settings
 from fairshare.books import opened_books
 from fairshare.catalog import ImportReport
@@ -26,13 +27,15 @@ from tracker.replay import as_text as replay_as_text
 
 
 def explain_order(settings: Settings, tenant_id: str, order_id: str) -> tuple[dict[str, Any], str]:
-    """Why an order was credited or not.
+    """Why an order was credited or not, or a lead, which is asked for as ``lead:ID``.
 
     Raises:
         NotFound: the tenant has no such order, or it is not decided yet.
     """
     with opened_events(settings) as events:
         found = explain(events, tenant_id, order_id)
+        if found is None and order_id.startswith("lead:"):
+            found = explain(events, tenant_id, name_of(order_id.removeprefix("lead:")))
     if found is None:
         raise NotFound(f"tenant {tenant_id} has no decided order {order_id}; a new one is decided within seconds of its arrival")
     return as_json(found), as_text(found)

@@ -7,7 +7,7 @@ fits), ``attributes`` (what its conditions ask), ``rate_words`` (a card in plain
 ``exchange`` (one currency in another), ``ecb`` (published rates, read), ``calendar`` (periods of time), ``accounts`` (what
 orders mean for each other), ``traffic`` (what clicks and impressions earn). With the books: ``standing`` (tiers and limits),
 ``measures`` (where nobody asks for them yet), ``bonuses``, ``progress`` (both, for pages), ``ledger``, ``rates`` (which rate
-counts), ``tariffs``, ``surroundings`` (what orders ask of the catalogue), ``facts`` (reads the events store),
+counts), ``tariffs``, ``surroundings`` (what orders ask of the catalogue), ``leads`` (paid as orders), ``facts`` (reads the events store),
 ``accrue``, ``traffic_accrual`` (days of clicks, booked), ``forecast`` (what other decisions would pay), ``outcomes``
 (what became of each order), ``walk`` (orders in their order, in memory; pure), ``simulate`` (what other rate cards
 would have paid), ``holds``, ``periods`` (accounting months), ``adjustments`` (by hand), ``batches``, ``balances``,

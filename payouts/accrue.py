@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from core.clock import Clock, Instant
 from core.errors import Unavailable
+from core.leads import spoken
 from core.money import LIMIT_MINOR
 from payouts.accounts import Placed, Standing
 from payouts.bonuses import due
@@ -132,7 +133,8 @@ def _accrue_orders(
     seen, tariff = AccrualReport(seen=len(order_ids)), tariffs.of(tenant_id)
     if tariff is None:
         return seen + AccrualReport(problems=(f"tenant {tenant_id} is not in the catalogue; its orders were not booked",))
-    found = read_facts(events, tenant_id, order_ids, asks_touches(card for cards in tariff.cards.values() for card in cards))
+    touches = asks_touches(card for cards in tariff.cards.values() for card in cards)
+    found = read_facts(events, tenant_id, order_ids, touches, tariff.tenant.currency)
     missing = sorted(set(order_ids) - {facts.order.order_id for facts in found})
     report = seen + _book_orders(books, found, tariff, clock(), set(order_ids) if again else ())
     if again and missing:
@@ -190,7 +192,7 @@ def _book_orders(books: Books, found: Sequence[Facts], tariff: Tariff, now: Inst
         booked=len(bookings),
         rows=len(rows),
         excess_refunds=sum(note.excess_minor > 0 for note in notes),
-        problems=tuple(f"order {note.order_id} of {tenant_id}: {note.problem}" for note in notes if note.problem),
+        problems=tuple(f"{spoken(note.order_id)} of {tenant_id}: {note.problem}" for note in notes if note.problem),
     )
 
 
@@ -334,7 +336,7 @@ def _draft(rows: Sequence[Commission]) -> Draft | None:
         kind="accrual",
         idempotency_key=_key(rows),
         posted_at=first.posted_at,
-        memo=f"order {first.order_id}: {kinds}",
+        memo=f"{spoken(first.order_id)}: {kinds}",
         evidence_hash=evidence(row.commission_id for row in rows),
         postings=accrual_postings(rows),
         subject_at=first.ordered_at,

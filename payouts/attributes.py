@@ -105,6 +105,11 @@ def order_values(
     return values
 
 
+def lead_values(lead: Order) -> dict[str, Value]:
+    """Of a lead, in the form of an order with one line."""
+    return {"lead.name": lead.lines[0].name}
+
+
 def months_between(first: Instant, at: Instant, zone: ZoneInfo) -> int:
     """Whole months by the calendar and the clock of ``zone``: from 31 January 10:00 the first is over on the last of February, 10:00."""
     began, now = _local(first, zone), _local(at, zone)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from core.clock import DAY, Instant
+from core.leads import subject_of
 from payouts.digests import commission_id
 from payouts.earnings import Earning
 from payouts.orders import Facts
@@ -141,6 +142,7 @@ def _row(facts: Facts, target: Target, kind: Kind, earning: Earning, now: Instan
         entry_number=None,
         idempotency_key="",
         part=earning.part,
+        subject=subject_of(order.order_id),
         capped_minor=earning.capped_minor,
         limit_id=earning.limit_id,
         original_currency=rate.base if rate is not None and converted else "",

@@ -38,6 +38,12 @@ class Standing(msgspec.Struct, frozen=True):
     part: str = ""
 
 
+def booked_id(connection: Connection, tenant_id: str, text: str) -> str:
+    """The id that people mean who write ``lead:L-17``: what is no order has an id that begins with a space, which no form keeps."""
+    known = commissions.of_orders(connection, tenant_id, [text, f" {text}"])
+    return f" {text}" if text and text not in known and f" {text}" in known else text
+
+
 def commissions_of_order(connection: Connection, tenant_id: str, order_id: str) -> list[Explained]:
     """Everything that was booked for an order, in booking order; empty for an order that was never booked."""
     return explain(connection, commissions.of_orders(connection, tenant_id, [order_id]).get(order_id, []))

@@ -10,6 +10,7 @@ from core.credit import Credit, TouchClass
 from core.events import Line, Order, Refund, RefundLine
 from payouts.accounts import Place
 from payouts.digests import digest
+from payouts.leads import read_leads
 from payouts.orders import Facts, Verdict
 from payouts.setting import Contact
 from store.events import EventsStore, parts_of, read_query
@@ -60,16 +61,20 @@ def read_changes(events: EventsStore, decided_since: Instant, refunded_since: In
     return [Change(*row) for row in rows]
 
 
-def read_facts(events: EventsStore, tenant_id: str, order_ids: Sequence[str], contacts: bool = True) -> list[Facts]:
-    """The orders of one tenant that are decided, by order id. One whose order or decision is not there yet is left out.
+def read_facts(events: EventsStore, tenant_id: str, order_ids: Sequence[str], contacts: bool = True, currency: str = "") -> list[Facts]:
+    """The orders of one tenant that are decided, by order id, and leads, by name. One that is not there or not decided yet is left out.
 
-    ``contacts`` False spares a question where no rate card asks what the credited touches were.
+    ``contacts`` False spares a question where no rate card asks what the credited touches were. ``currency`` is the tenant's, in which
+    leads are paid.
     """
     asked = {"tenant_id": tenant_id, "order_ids": list(order_ids)}
     decisions = events.select(NEWEST_DECISIONS, **asked)
     if not decisions:
         return []
     found = _facts(tenant_id, decisions, events.select(REFUNDS_OF_ORDERS, **asked), events.select(ORDERS_BY_ID, **asked))
+    if leads := read_leads(events, tenant_id, order_ids, currency):
+        verdicts = {row[0]: _verdict(row) for row in decisions}
+        found += [Facts(lead, verdicts[lead.order_id], country=country) for lead, country in leads if lead.order_id in verdicts]
     return with_contacts(events, tenant_id, found) if contacts else found
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from core.clock import Instant
 from core.errors import BadInput, Conflict, NotFound
+from core.leads import spoken
 from payouts.digests import commission_id, digest, evidence
 from payouts.ledger import Account, Draft, EntryKind, accrual_postings, post, post_all, transfer
 from store import holds
@@ -117,7 +118,7 @@ def release_hold(books: Books, tenant_id: str, order_id: str, affiliate_id: str,
 def reject(books: Books, tenant_id: str, order_id: str, affiliate_id: str, reason: str, by: str, now: Instant) -> Outcome:
     """Take back, for good, what an order earned (everybody, or one affiliate), be it paid or not; what is paid is carried forward.
 
-    Without an order: of every order of which the affiliate has something granted that no batch has claimed yet. Bonuses, clicks
+    Without an order: of every order and lead of which the affiliate has something granted that no batch has claimed yet. Bonuses, clicks
     and adjustments stay. A hold of the same subject ends.
 
     Raises:
@@ -254,7 +255,7 @@ def memo_of(step: HoldStep) -> str:
 def _subject(step: HoldStep) -> str:
     if not step.order_id:
         return f"affiliate {step.affiliate_id}"
-    return f"order {step.order_id}, {step.affiliate_id}" if step.affiliate_id else f"order {step.order_id}"
+    return f"{spoken(step.order_id)}, {step.affiliate_id}" if step.affiliate_id else spoken(step.order_id)
 
 
 def _moves(connection: Connection, tenant_id: str, rows: Sequence[OpenRow], now: Instant) -> list[Move]:

@@ -12,8 +12,9 @@ import msgspec
 from core.catalogue import RateCard, Rule, Tenant
 from core.credit import Credit
 from core.events import Order
+from core.leads import is_lead, subject_of
 from payouts.accounts import Party, Placed, Standing, Use, account_of, relied_on
-from payouts.attributes import Worth, affiliate_values, item_values, order_values, worth_in
+from payouts.attributes import Worth, affiliate_values, item_values, lead_values, order_values, worth_in
 from payouts.earnings import Cap, Earning, Moment, Share, earnings, moments, unearned, used
 from payouts.exchange import Rate, convert
 from payouts.matching import Values, compile_card
@@ -82,6 +83,8 @@ def prepare(
     shares = _shares(facts, posted, tariff, setting, remainder, card, rejected)
     both = moments(order.lines, shares, remainder.steps)
     parties = _parties(worth_in(order, setting, tariff.tenant), shares, both[1], remainder)
+    if is_lead(order.order_id):  # tiers and bonuses count orders
+        parties = tuple(Party(one.affiliate_id, one.version, 0, 0, 0) for one in parties)
     return Prepared(facts, tariff, setting, remainder, card, tuple(shares), both, parties)
 
 
@@ -125,8 +128,10 @@ def _shares(
 ) -> list[Share]:
     order, verdict, tenant = facts.order, facts.verdict, tariff.tenant
     worth = worth_in(order, setting, tenant)
-    items = [item_values(line, worth) for line in order.lines]
-    of_order = order_values(order, setting, tenant, setting.customer_status or order.customer_status, setting.segments)
+    items: list[Values] = [item_values(line, worth) for line in order.lines]
+    of_order: Values = order_values(order, setting, tenant, setting.customer_status or order.customer_status, setting.segments)
+    if is_lead(order.order_id):
+        items, of_order = [{} for _ in order.lines], lead_values(order)
     first = _first_matches(facts, posted)
     unpaid = _cannot_settle(card, order, setting)
     shares = []
@@ -157,7 +162,7 @@ def _matched(
     partner = setting.partner(facts.verdict.programme_id, credit.affiliate_id)
     contact = setting.contact(credit.touch_id)
     of_affiliate = affiliate_values(partner, contact, order.occurred_at)
-    match = compile_card(card, tariff.tenant.currency).asking(of_affiliate, asked[1])
+    match = compile_card(card, tariff.tenant.currency, subject_of(order.order_id)).asking(of_affiliate, asked[1])
     if not first:
         return [match(item) for item in asked[0]]
     return [

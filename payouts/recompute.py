@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from core.errors import NotFound
+from core.leads import spoken
 from payouts.accounts import Standing
 from payouts.facts import fingerprint, read_facts
 from payouts.holds import rejected_of
@@ -41,7 +42,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         names = (f"line {self.line_id}" if self.line_id else "", self.affiliate_id, self.part)
-        return f"order {self.order_id}{''.join(f', {name}' for name in names if name)}: {self.what}"
+        return f"{spoken(self.order_id)}{''.join(f', {name}' for name in names if name)}: {self.what}"
 
 
 class RecomputeReport(msgspec.Struct, frozen=True):
@@ -89,9 +90,9 @@ def recompute(
             rejected = rejected_of(connection, tenant_id, order_ids)
         if not known:
             return report
-        found = {facts.order.order_id: facts for facts in read_facts(events, tenant_id, order_ids, touches)}
+        found = {facts.order.order_id: facts for facts in read_facts(events, tenant_id, order_ids, touches, tariff.tenant.currency)}
         for one in known:
-            rows = [row for row in posted.get(one.order_id, []) if row.subject == "order"]
+            rows = [row for row in posted.get(one.order_id, []) if row.subject in ("order", "lead")]
             report += _order(one, found.get(one.order_id), rows, rejected.get(one.order_id, frozenset()), tariff)
         after, done = order_ids[-1], done + len(known)
         progress(done)

@@ -194,5 +194,5 @@ def _add(sums: list[int], party: Party) -> None:
 
 
 def _binds_traffic(limit: Limit, card: RateCard | None) -> bool:
-    traffic = {rule.rule_id for rule in card.rules if rule.subject in ("click", "impression")} if card is not None else set()
+    traffic = {rule.rule_id for rule in card.rules if rule.subject != "order"} if card is not None else set()
     return bool(traffic if not limit.rules else traffic & set(limit.rules))

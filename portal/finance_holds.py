@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from core.clock import Instant
 from core.errors import BadInput, Conflict, NotFound
 from core.scope import Scope
+from payouts.commissions import booked_id
 from payouts.holds import LONGEST_REASON, Outcome, hold, reject, release_hold
 from portal.finance_plan import as_sentence
 from portal.forms import Form, read_form, read_query_form
@@ -54,12 +55,18 @@ async def say(request: Request, scope: Scope) -> Response:
         form.fault("order_id", "Please name an order or an affiliate.")
     if form.faults:
         return await _holds_page(request, scope, form, 422)
+    order_id = await run(_meant, state.books, scope.tenant_id, order_id)
     try:
         outcome = await run(STEPS[action], state.books, scope.tenant_id, order_id, affiliate_id, reason, scope.user_id, state.clock())
     except (BadInput, NotFound, Conflict) as error:
         form.fault("", as_sentence(error))
         return await _holds_page(request, scope, form, {NotFound: 404, Conflict: 409}.get(type(error), 422))
     return redirect("/finance/holds", told(action, outcome))
+
+
+def _meant(books: Books, tenant_id: str, order_id: str) -> str:
+    with books.reading() as connection:
+        return booked_id(connection, tenant_id, order_id)
 
 
 def told(action: str, outcome: Outcome) -> str:

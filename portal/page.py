@@ -48,6 +48,7 @@ TEMPLATES.filters |= {
     "day": words.day,
     "duration": words.duration,
     "label": words.label,
+    "booked": words.booked,
     "tone": words.tone,
     "state": words.state,
     "state_tone": words.state_tone,

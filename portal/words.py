@@ -11,6 +11,7 @@ from babel.numbers import format_decimal, get_currency_symbol
 from markupsafe import Markup, escape
 
 from core.clock import Instant, as_datetime, format_instant
+from core.leads import is_lead, spoken
 from core.money import exponent
 
 LOCALE = "en"
@@ -152,6 +153,15 @@ STATES = {
 def label(word: str) -> str:
     """A term of the code as a person reads it: ``no_touch`` is "No touch found". Unknown terms lose their underscores."""
     return LABELS.get(word) or word.replace("_", " ").capitalize() or NOTHING
+
+
+def booked(order_id: str) -> str:
+    """What a commission is booked under, for people: an order's id, ``lead L-17``, ``click:2026-11-20:main:anna``.
+
+    >>> booked(" lead:L-17")
+    'lead L-17'
+    """
+    return spoken(order_id) if is_lead(order_id) else order_id.strip()
 
 
 def tone(word: str) -> str:

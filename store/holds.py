@@ -103,8 +103,10 @@ def open_rows_by_id(connection: Connection, tenant_id: str, commission_ids: Iter
 
 
 def orders_to_reject(connection: Connection, tenant_id: str, affiliate_id: str, limit: int) -> list[str]:
-    """Orders of which an affiliate has something granted that is not in a batch, and was not rejected, by id."""
-    mine = (commissions.c.tenant_id == tenant_id) & (commissions.c.affiliate_id == affiliate_id) & (commissions.c.subject == "order")
+    """Orders and leads of which an affiliate has something granted that is not in a batch, and was not rejected, by id."""
+    mine = (
+        (commissions.c.tenant_id == tenant_id) & (commissions.c.affiliate_id == affiliate_id) & commissions.c.subject.in_(("order", "lead"))
+    )
     granted = mine & commissions.c.state.in_(OPEN) & (commissions.c.amount_minor > 0)
     said = (holds.c.tenant_id == tenant_id) & (holds.c.order_id == commissions.c.order_id) & (holds.c.action == "reject")
     rejected = select(holds.c.number).where(said, holds.c.affiliate_id.in_(("", affiliate_id))).exists()

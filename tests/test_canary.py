@@ -64,6 +64,7 @@ OTHER_CLICK_LINK = {"key": f"c:{TOUCHED['touch_id']}", "other_key": TOUCHED["oth
 NORTHS: dict[str, list[dict[str, str]]] = {
     "touches": [NAMELESS | {"visitor_id": ""}, TOUCHED, TOUCHED | {"touch_id": TWIN["touch_id"]}],  # the last one after all orders
     "orders": [ORDERED | {"visitor_id": FIRST["visitor_id"]}, DECIDED],
+    "leads": [ORDERED],
     "refunds": [REFUNDED],
     "decisions": [DECIDED | {"touch_id": ORDERED["touch_id"]}],
 }
@@ -82,6 +83,16 @@ TEXTS = {"until": "~", "to_key": "~", "needle": CANARY, "letters": FIRST["touch_
 """And those that are compared with none."""
 
 QUESTIONS = {f"{path.parent.parent.name}/{path.stem}": path.read_text("utf-8") for path in FILES if parts(path)[0]["scope"] == "one tenant"}
+OF_DECISIONS = {f"{path.parent.parent.name}/{path.stem}": text for path in FILES if "FROM decisions" in (text := path.read_text("utf-8"))}
+LEADS_TOO = {
+    "attribution/decisions_of_slice": "a superset of what is in force for a slice's orders, looked up by their ids",
+    "benchmarks/credited_touches": "the store of a benchmark, which has no leads",
+    "benchmarks/decided_orders": "the same",
+    "benchmarks/new_decisions": "the same",
+    "payouts/changed_orders": "leads are booked like orders",
+    "payouts/decisions_placed": "a superset of the verdicts on a time's orders, looked up by their ids",
+}
+"""Questions about decisions that may find those about leads, and why."""
 BOUND = re.compile(r"(?:\w+\.)?tenant_id = \{tenant_id:String\}")
 COMMENT = re.compile(r"--[^\n]*")
 
@@ -156,7 +167,7 @@ def _parameter(name: str, kind: str) -> Any:
         return [one, foreign(_column(name).removesuffix("s"))] if inner[1] == "String" else [one, one]
     if re.match(r"U?Int|Float", kind):
         return _number(name)
-    if name == "tenant_id":
+    if name in ("tenant_id", "tenant_ids"):
         return "north"
     known = WORDS | FIRST | TEXTS
     return known.get(_column(name)) or known.get(_column(name).removesuffix("s")) or ""
@@ -203,3 +214,15 @@ def test_no_question_for_north_notices_south_and_every_one_would_without_any_of_
     assert sorted(name for name in QUESTIONS if not alone[name]) == [], "they find nothing at all, which proves nothing"
     assert sorted(faulty.keys() - noticed.keys()) == [], "whether these ask for the tenant cannot be told: give south a row that shows it"
     assert {name.partition(",")[0] for name in faulty} == QUESTIONS.keys()
+
+
+def test_a_leads_decision_beside_an_orders_changes_no_answer_but_those_that_are_meant_to(events: EventsStore) -> None:
+    fill(events, "north")
+    orders_alone = answers_of(events, OF_DECISIONS)
+    lead = WORDS | TOUCHED | {"order_id": " lead:L-1"}
+    row = {column: value("north", column, kind, lead, AT + 50) for column, kind in COLUMNS["decisions"].items()}
+    events.insert_json("decisions", msgspec.json.encode(row), "decisions:lead")
+
+    assert all(orders_alone.values())
+    beside = answers_of(events, OF_DECISIONS)
+    assert {name for name, answer in beside.items() if answer != orders_alone[name]} == LEADS_TOO.keys()

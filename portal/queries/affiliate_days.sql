@@ -31,6 +31,7 @@ FROM (
         SELECT tenant_id, order_id, any(ordered_at) AS placed_at, argMax(credits.affiliate_id, revision) AS earner_ids
         FROM decisions
         WHERE tenant_id IN {tenant_ids:Array(String)}
+          AND NOT startsWith(order_id, ' ')
           AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
           AND ordered_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
         GROUP BY tenant_id, order_id

@@ -8,6 +8,7 @@ FROM (
     SELECT 'decisions' AS facts, count() AS rows, toUnixTimestamp64Milli(max(stored_at)) AS newest_ms
     FROM decisions
     WHERE tenant_id = {tenant_id:String}
+      AND NOT startsWith(order_id, ' ')
       AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
       AND ordered_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
     UNION ALL

@@ -29,6 +29,7 @@ FROM (
             argMax(credits.affiliate_id, revision) AS earner_ids
         FROM decisions
         WHERE tenant_id = {tenant_id:String}
+          AND NOT startsWith(order_id, ' ')
           AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
           AND ordered_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
         GROUP BY order_id

@@ -47,6 +47,7 @@ FROM (
         SELECT order_id, any(ordered_at) AS placed_at, argMax(result, revision) AS last_result
         FROM decisions
         WHERE tenant_id = {tenant_id:String}
+          AND NOT startsWith(order_id, ' ')
           AND ordered_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
           AND ordered_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
         GROUP BY order_id

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from attribution.people import People
 from attribution.policy import Ruling, Terms, compiled, default_policy
 from attribution.touches import OrderRow
-from core.catalogue import Affiliate, Coalition, Coupon, Membership, Policy, Programme, Tenant
+from core.catalogue import Affiliate, Coalition, Coupon, Membership, Policy, Programme, RateCard, Rule, Tenant
 from core.clock import DAY, Instant, parse_instant
 from core.credit import Candidate, Decision
 from core.events import Event, Lead, Line, Order, Touch, TouchKind
@@ -101,7 +101,7 @@ def ruling(
     return compiled(terms, programme or Programme("north", "main", "", ""), policy or default_policy("north", "main"))
 
 
-def put_all(books: Books, *records: Tenant | Affiliate | Coupon | Policy | Membership | Programme | Coalition) -> None:
+def put_all(books: Books, *records: Tenant | Affiliate | Coupon | Policy | Membership | Programme | Coalition | RateCard) -> None:
     with books.writing() as connection:
         for record in records:
             put(connection, record, "test", NOON)
@@ -114,6 +114,11 @@ def open_shops(books: Books) -> None:
     put_all(books, *(Programme(tenant, "main", "Main", f"https://{tenant}.example/") for tenant in ("north", "south")))
     put_all(books, *(Affiliate(name, name.title(), f"{name}@blog.example") for name in cast))
     put_all(books, *(member(name, tenant) for name, tenant in cast.items()))
+
+
+def pays_for_leads(since: Instant = LONG_AGO, tenant: str = "north") -> RateCard:
+    """5.00 for every lead from ``since`` on."""
+    return RateCard(tenant, "main", 1, since, 14, rules=(Rule("sign-up", fixed_minor=500, per="lead", subject="lead"),))
 
 
 # --- the stores ------------------------------------------------------------------------------------------------------

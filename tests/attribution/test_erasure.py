@@ -18,7 +18,20 @@ from store.columns import COLUMNS
 from store.events import EventsStore, Query
 from store.receipts import Receipt, claim
 from store.schema import metadata, receipts
-from tests.attribution.builders import NOON, STORED, click, decided, lead, member, open_shops, order, put_all, revisions, store
+from tests.attribution.builders import (
+    NOON,
+    STORED,
+    click,
+    decided,
+    lead,
+    member,
+    open_shops,
+    order,
+    pays_for_leads,
+    put_all,
+    revisions,
+    store,
+)
 from tests.fakes import FakeClock
 
 VISITOR_ID = "01JVZOESKITCHENTABLET00001"
@@ -96,6 +109,27 @@ def test_nothing_holds_an_erased_identifier_and_no_credit_moves(shop: EventsStor
     run_once(shop, sqlite_books, clock)
     assert (decided(shop), revisions(shop)) == (before, seen)
     assert plan_erasure(shop, sqlite_books, "north", [key]).copies == {}
+
+
+def test_a_lead_that_earned_is_frozen_before_its_keys_go(events: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:
+    open_shops(sqlite_books)
+    put_all(sqlite_books, pays_for_leads())
+    clock.at, blog = STORED + DAY, click("blog", "anna", NOON - DAY, VISITOR_ID)
+    signs_up = [lead("L-1", NOON, visitor_id=VISITOR_ID, customer_keys=(ZOE,)), lead("L-2", NOON, click_id=blog.event_id)]
+    store(events, [blog, *signs_up, lead("L-3", NOON)])
+    run_once(events, sqlite_books, clock)
+    before = decided(events)
+    assert [before[f" lead:{name}"] for name in ("L-1", "L-2", "L-3")] == [("credited", "anna")] * 2 + [("no_identity", "")]
+
+    found = erase(events, sqlite_books, "north", [KEYS[0]], clock())
+
+    assert found.frozen_orders == (" lead:L-1", " lead:L-2")
+    run_once(events, sqlite_books, clock)
+    store(
+        events, [click("late", "ben", NOON - HOUR, "other"), lead("L-9", NOON, visitor_id="other", customer_keys=(ZOE,))], STORED + 2 * DAY
+    )
+    run_once(events, sqlite_books, clock)
+    assert {name: decided(events)[name] for name in before} == before
 
 
 def test_what_is_left_of_a_person_falls_apart(shop: EventsStore, sqlite_books: Books, clock: FakeClock) -> None:

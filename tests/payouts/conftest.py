@@ -10,8 +10,9 @@ import pytest
 from core.catalogue import Affiliate, Membership, Programme, RateCard, Rule, Tenant
 from core.clock import DAY, HOUR, Instant
 from core.credit import Credit
-from core.events import CustomerStatus, Line, Order, Refund, RefundLine
+from core.events import CustomerStatus, Lead, Line, Order, Refund, RefundLine
 from core.ids import event_id
+from core.leads import name_of
 from payouts.accrue import AccrualReport, accrue_once
 from payouts.balances import Balance, balances_of_affiliate
 from payouts.orders import Verdict
@@ -40,6 +41,7 @@ class FakeEvents:
 
     def __init__(self) -> None:
         self.orders: dict[tuple[str, str], Order] = {}
+        self.leads: dict[tuple[str, str], Lead] = {}
         self.verdicts: dict[tuple[str, str], Verdict] = {}
         self.refunds: dict[tuple[str, str, str], Refund] = {}
         self.touches: dict[tuple[str, str], Contact] = {}
@@ -77,6 +79,11 @@ class FakeEvents:
                 times = (order.occurred_at, order.received_at)
                 more = ("DE", order.channel, list(order.coupons), dict(order.attributes), order.shipping_minor, order.tax_minor)
                 yield (*head, order.test, *times, *more, *(list(column) for column in zip(*lines, strict=True)))
+
+    def leads_by_id(self, tenant_id: str, lead_ids: list[str], digests: list[str]) -> Iterator[Any]:
+        for lead_id in sorted(lead_ids):
+            if lead := self.leads.get((tenant_id, lead_id)):
+                yield lead_id, lead.event_id, lead.name, lead.channel, "DE", lead.occurred_at, lead.received_at
 
     def credited_touches(self, tenant_id: str, touch_ids: list[str], to_ms: int) -> Iterator[Any]:
         for touch_id in sorted(touch_ids):
@@ -154,6 +161,13 @@ class World:
         order = self.order(order_id, *lines, **fields)
         self.decide(order_id, affiliate_id, tenant_id=order.tenant_id)
         return order
+
+    def lead(self, lead_id: str, *affiliates: str, name: str = "sign-up", at: Instant | None = None) -> str:
+        """A decided lead, in equal shares the named affiliates'; returns its name."""
+        at = self.clock() - HOUR if at is None else at
+        self.events.leads[NORTH, lead_id] = Lead(self._mint(at), NORTH, lead_id, name, at, at)
+        self.decide(name_of(lead_id), *affiliates)
+        return name_of(lead_id)
 
     def refund(
         self, order_id: str, refund_id: str = "r1", net_minor: int | None = None, lines: Mapping[str, int] | None = None, **fields: Any

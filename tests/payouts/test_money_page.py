@@ -21,11 +21,13 @@ from core.catalogue_tables import BY_TABLE
 from core.clock import DAY, HOUR, Instant
 from core.credit import Credit
 from core.events import Line, Order, Refund, RefundLine
+from core.leads import name_of
 from core.money import format_amount, parse_amount
 from fairshare.catalog import import_into
 from payouts.accounts import Standing
 from payouts.bonuses import due
 from payouts.booking import book
+from payouts.leads import LINE
 from payouts.orders import Facts, Tariff, Verdict
 from payouts.pricing import prepare, target_of
 from payouts.pricings import frozen
@@ -136,7 +138,10 @@ def instant(words: str) -> Instant:
 
 
 def facts_of(row: Sequence[str], number: int, home: str) -> Facts:
-    """An order in the page's words: ``3 Nov: Shoes 60.00 for 2 + 5.00; new; code ANNA10``, credited as ``anna 1/2 (on 1 Nov), ben 1/2``."""
+    """An order in the page's words: ``3 Nov: Shoes 60.00 for 2 + 5.00; new; code ANNA10``, credited as ``anna 1/2 (on 1 Nov), ben 1/2``.
+
+    Or a lead: ``4 Nov: lead trial``.
+    """
     when, _, what = row[0].rpartition(": ")
     sold, *said = what.split("; ")
     at = instant(when) if when else NOON + number * HOUR
@@ -145,7 +150,7 @@ def facts_of(row: Sequence[str], number: int, home: str) -> Facts:
     order = Order(
         event_id=f"e{number}",
         tenant_id=NORTH,
-        order_id=f"A-{number:02}",
+        order_id=name_of(f"A-{number:02}") if sold.startswith("lead ") else f"A-{number:02}",
         currency=currency,
         occurred_at=at,
         received_at=at,
@@ -175,7 +180,9 @@ def facts_of(row: Sequence[str], number: int, home: str) -> Facts:
 
 
 def line_of(text: str, line_id: str, currency: str) -> Line:
-    """``Shoes > Trail 60.00 for 2 (S-1)``: category, net of all units, quantity, SKU."""
+    """``Shoes > Trail 60.00 for 2 (S-1)``: category, net of all units, quantity, SKU; of ``lead trial`` the line that stands for it."""
+    if text.startswith("lead "):
+        return Line(LINE, 0, name=text.removeprefix("lead "))
     found = re.fullmatch(r"(?:(?P<category>[A-Za-z> ]+) )?(?P<net>[\d.]+)(?: for (?P<units>\d+))?(?: \((?P<sku>[\w-]+)\))?", text)
     assert found, f"{text!r} is no line"
     return Line(
@@ -245,6 +252,7 @@ class Shop:
 
     def earned(self, order_id: str) -> str:
         """As the page says it: ``anna 8.00 + no_rule, recruiter ben 0.80``."""
+        order_id = order_id if order_id in self.facts else name_of(order_id)
         order = self.facts[order_id].order
         by_name: dict[str, dict[str, list[Commission]]] = {}
         for row in self.rows[order_id]:

@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 
-from core.catalogue import Tenant, User
+from core.catalogue import RateCard, Rule, Tenant, User
 from core.clock import DAY, HOUR
+from core.events import Lead
 from core.scope import Scope
 from payouts.balances import balances_of_tenant
 from payouts.holds import release_due
 from payouts.verify import verify
 from portal import passwords
+from portal.page import TEMPLATES
 from portal.sessions import token_hash
 from store.adjustments import read_adjustments
 from store.catalogue import find, find_user, put
@@ -72,6 +74,39 @@ def test_an_order_is_put_on_hold_and_released_with_names_and_reasons(portal, ear
     assert "Hold ended old-1 it was a friend 21 Nov 2026, 12:00 fiona@north.example" in page
     assert anna(earned).approved_minor == 10_00
     assert verify(earned.books).fault is None
+
+
+def test_a_lead_is_put_on_hold_and_released_as_people_write_it(portal, world):
+    rules = (Rule("sign-up", fixed_minor=5_00, per="lead", subject="lead"),)
+    with world.books.writing() as connection:
+        put(connection, RateCard(NORTH, "main", 9, LONG_AGO, 14, rules), "tests", world.clock())
+    touch = click("a1", "anna", NOON - DAY, "v1")
+    world.sells(touch, Lead("01KAKT0001EVENT00000000000", NORTH, "L-1", "sign-up", NOON - HOUR, NOON - HOUR, click_id=touch.event_id))
+    assert anna(world).pending_minor == 5_00
+
+    assert say(portal, "hold", order_id="lead:L-1").status_code == 303
+    page = portal.get("/finance/holds", as_=FIONA).text
+    assert "On hold now What Why Since lead L-1 odd clicks" in words_of(portal.get("/finance/holds", as_=FIONA))
+    assert "/orders/" not in page, "a lead has no page of its own"
+    assert anna(world).held_minor == 5_00
+
+    assert say(portal, "release", order_id=" lead:L-1").status_code == 303, "as the page's own form sends it"
+    assert anna(world).pending_minor == 5_00
+
+
+@pytest.mark.parametrize(
+    ("order_id", "shown"),
+    [
+        ("A/1", '<a href="/orders/A%2F1">A/1</a>'),
+        (" lead:<L>", "lead &lt;L&gt;"),
+        (" lead: 0abc", "lead 0abc"),
+        (" click:2026-11-20:main:anna", "click:2026-11-20:main:anna"),
+    ],
+)
+def test_only_an_order_has_a_link_to_its_page(order_id, shown):
+    row = TEMPLATES.from_string('{% from "_table.html" import order_link %}{{ order_link(order_id, "/orders") }}')
+
+    assert row.render(order_id=order_id).strip() == shown
 
 
 def test_a_rejection_takes_back_and_says_how_much(portal, earned):

@@ -8,6 +8,7 @@ from core.catalogue import (
     Affiliate,
     ApiKey,
     Catalogue,
+    Clause,
     Coupon,
     Link,
     Membership,
@@ -37,7 +38,10 @@ def _member(tenant: str, affiliate: str) -> Membership:
 
 
 def catalogue(hold_days: int = 0) -> Catalogue:
-    """North pays 10 % of the net, hats 5 %; south pays 2.00 EUR an order. Anna works for both, Bert for north only."""
+    """North pays 10 % of the net, hats 5 %, and 4.00 EUR for a lead named trial; south pays 2.00 EUR an order.
+
+    Anna works for both, Bert for north only.
+    """
     return Catalogue(
         tenants=(Tenant("north", "North Shoes", "EUR"), Tenant("south", "South Books", "EUR")),
         stores=(Store("north", "berlin", "Berlin till", "pos"), Store("north", "shop", "Web shop", "web", host="north.example")),
@@ -64,7 +68,11 @@ def catalogue(hold_days: int = 0) -> Catalogue:
                 1,
                 LONG_AGO,
                 hold_days,
-                (Rule("hats", priority=10, percent_bps=500, categories=("hats",)), Rule("base", percent_bps=1000)),
+                (
+                    Rule("hats", priority=10, percent_bps=500, categories=("hats",)),
+                    Rule("base", percent_bps=1000),
+                    Rule("trial", fixed_minor=4_00, per="lead", subject="lead", when=Clause("lead", "name", "equals_to", ("trial",))),
+                ),
             ),
             RateCard("south", "main", 1, LONG_AGO, hold_days, (Rule("flat", fixed_minor=200, per="order"),)),
         ),

@@ -52,6 +52,15 @@ def test_a_customer_known_from_the_web_is_recognised_at_the_till_by_loyalty_id(f
 
     assert [credit["affiliate_id"] for credit in fairshare.decided("J-4")["credits"]] == ["anna"]
 
+    # A lead that the rate card pays for is decided and booked, too: 4.00 for Anna.
+    trial = {"lead_id": "L-5", "name": "trial", "click_id": clicked}
+    assert fairshare.post("/v1/leads", trial).status_code in (200, 202)
+    frank = fairshare.sign_in("frank@north.example")
+    wait_for("the lead to be booked", lambda: "lead L-5: sale" in frank.get("/finance/ledger").text)
+    told = fairshare.run_json("explain", "lead:L-5", "--tenant", "north")
+    assert (told["result"], [credit["affiliate_id"] for credit in told["credits"]]) == ("credited", ["anna"])
+    assert fairshare.run_json("verify")["ok"] is True
+
 
 def test_an_order_that_came_before_its_click_is_decided_again(fairshare: Installation) -> None:
     now = system_clock()
