@@ -14,6 +14,7 @@ from payouts.accrue import AccrualReport, accrue_once, run_accrual
 from payouts.commissions import odd_orders
 from payouts.ecb import SOURCE
 from payouts.holds import reject
+from payouts.recompute import recompute
 from payouts.setting import Contact
 from payouts.verify import verify
 from store.catalogue import rate_cards_of
@@ -859,6 +860,25 @@ def test_commissions_are_booked_in_the_currency_that_the_card_settles_in(sqlite_
     world.refund("A-1", "r2", currency="USD")
     world.accrue()
     assert (world.earned("A-1"), world.balance("anna").total_minor) == ({"anna": 0}, 0)
+
+
+def test_what_is_settled_in_another_currency_uses_up_limits_and_follows_its_steps(sqlite_world):
+    """10.00 EUR in a month; 8.00 USD take 7.39 of them, rounded up, and leave 2.61: 2.82 USD, which are 2.60 EUR."""
+    world, now = sqlite_world, sqlite_world.clock()
+    rule = Rule("all", percent_bps=800, tiers=Tiers("orders", "month", (Tier(2, percent_bps=1600),)))
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (rule,), limits=(Limit("own", 10_00, "month"),), settle_in="EUR"))
+    with world.books.writing() as connection:
+        put_rates(connection, SOURCE, {(as_datetime(now).date(), "USD"): "1.0834"}, now)
+    world.sell("A-2", "anna", currency="USD", at=now - 2 * SECOND)
+    world.sell("A-3", "anna", Line("1", 10_00), currency="USD", at=now - SECOND)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-2", "A-3")] == [{"anna": 7_38}, {"anna": 73}]
+
+    world.sell("A-1", "anna", Line("1", 100_00), currency="USD", at=now - 3 * SECOND)
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 7_38}, {"anna": 2_60}, {"anna": 0}]
+    assert recompute(world.books, world.events, NORTH).ok
 
 
 def test_what_an_earlier_version_booked_stays_until_something_of_the_order_changes(sqlite_world):
