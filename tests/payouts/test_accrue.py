@@ -826,6 +826,27 @@ def test_who_is_rejected_counts_for_no_tier_and_no_recruiter_any_more(sqlite_wor
     assert verify(world.books).ok
 
 
+def test_what_a_limit_left_nothing_counts_for_no_tier_once_it_is_rejected(sqlite_world):
+    """12.00 a day: a late order takes all of it from A-2, which then is rejected; so A-3, days later, has one order before it, not two."""
+    world, now = sqlite_world, sqlite_world.clock()
+    tiers = Tiers("orders", "lifetime", (Tier(2, percent_bps=1200),))
+    rules, limits = (Rule("all", percent_bps=1000, tiers=tiers),), (Limit("day", 12_00, "day"),)
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, rules, limits=limits))
+    world.sell("A-2", "anna", at=now - 9 * DAY)
+    world.sell("A-3", "anna", at=now)
+    world.accrue()
+    world.sell("A-1", "anna", Line("1", 120_00), at=now - 9 * DAY - SECOND)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 12_00}, {"anna": 0}, {"anna": 12_00}]
+
+    reject(world.books, NORTH, "A-2", "", "the card was stolen", "frank@north.example", now)
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 12_00}, {"anna": 0}, {"anna": 10_00}]
+    assert world.rows("A-2")[-1].reason == "fraud_rejected"
+    assert verify(world.books).ok
+
+
 def test_a_touchs_country_may_decide_and_is_kept(sqlite_world):
     world, now = sqlite_world, sqlite_world.clock()
     abroad = Rule("abroad", 1, percent_bps=100, when=Clause("touch", "country", "not_equals", ("DE",)))
