@@ -847,6 +847,24 @@ def test_what_a_limit_left_nothing_counts_for_no_tier_once_it_is_rejected(sqlite
     assert verify(world.books).ok
 
 
+def test_a_bonus_is_taken_back_no_later_than_it_was_given(sqlite_world):
+    """Given for A-2, whose hold is over; with A-2 gone A-3 reaches it, whose hold is not; with A-3 gone nothing of it may be paid."""
+    world, now = sqlite_world, sqlite_world.clock()
+    bonus = Bonus("two", "orders", "lifetime", 2, 20_00)
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=1000),), bonuses=(bonus,)))
+    for order_id, days in (("A-1", 40), ("A-2", 39), ("A-3", 5)):
+        world.sell(order_id, "anna", at=now - days * DAY)
+    world.accrue()
+    assert world.balance("anna").approved_minor == 40_00
+
+    for order_id in ("A-2", "A-3"):
+        world.refund(order_id)
+        world.accrue()
+
+    assert (world.balance("anna").approved_minor, world.balance("anna").pending_minor) == (10_00, 0)
+    assert verify(world.books).ok
+
+
 def test_a_touchs_country_may_decide_and_is_kept(sqlite_world):
     world, now = sqlite_world, sqlite_world.clock()
     abroad = Rule("abroad", 1, percent_bps=100, when=Clause("touch", "country", "not_equals", ("DE",)))
