@@ -52,7 +52,7 @@ class Tenant(msgspec.Struct, frozen=True):
     """A merchant. ``click_parameter`` is the query parameter that carries the click id to the shop.
 
     A customer who has not ordered for more than ``lapsed_after_days`` is lapsed, not returning. A manual adjustment of more than
-    ``adjustment_limit_minor`` (of any currency, whatever its sign) needs a second person.
+    ``adjustment_limit_minor``, or in another currency (whatever its sign), needs a second person.
     """
 
     tenant_id: str

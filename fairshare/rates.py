@@ -1,6 +1,7 @@
 """``fairshare rates``: the European Central Bank's reference files into the books, and what is there."""
 
 import io
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -83,7 +84,7 @@ def _unzipped(data: bytes, name: str) -> bytes:
                 raise FairshareError(f"{name} holds {len(members)} files; the ECB's holds one, its CSV")
             with archive.open(members[0]) as member:
                 content = member.read(MOST_BYTES + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise FairshareError(f"{name} cannot be unpacked: {error}") from error
     _require_small(len(content), f"{name}, unpacked,")
     return content

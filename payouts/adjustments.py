@@ -1,8 +1,9 @@
 """Manual adjustments: a person gives an affiliate an amount, or takes one, and says why. Each step is one transaction.
 
-Up to the merchant's limit (``adjustment_limit_minor``, whatever the sign and the currency) an adjustment is booked at once. Above it a
-second person decides, by e-mail in any letter case; the database refuses an approval by the proposer once more. What is booked is a
-commission of kind ``adjustment``, approved at once, paid like any other, and held where a person's hold covers its affiliate.
+Up to the merchant's limit (``adjustment_limit_minor``, whatever the sign) an adjustment in the merchant's currency is booked at once.
+Above it, and in any other currency, whose minor units are worth something else, a second person decides, by e-mail in any letter case;
+the database refuses an approval by the proposer once more. What is booked is a commission of kind ``adjustment``, approved at once, paid
+like any other, and held where a person's hold covers its affiliate.
 """
 
 import msgspec
@@ -111,7 +112,7 @@ def _proposed(connection: Connection, tenant_id: str, proposal: Proposal, by: st
         reason=_said(proposal.reason),
         proposed_by=by,
         proposed_at=now,
-        limit_minor=tenant.adjustment_limit_minor,
+        limit_minor=tenant.adjustment_limit_minor if proposal.currency == tenant.currency else 0,
     )
 
 

@@ -83,9 +83,9 @@ def order_values(
         status, segments: what the decision took the customer and the order for.
 
     The value is the net of all lines. A country that was sent as an attribute wins; no other attribute takes the place of what is named
-    in :mod:`core.conditions`. The weekday and the customer's months are those of the tenant's time zone.
+    in :mod:`core.conditions`. The weekday and the customer's months are those of the tenant's time zone, as it was frozen with the order.
     """
-    sent, zone = dict(order.attributes), ZoneInfo(tenant.time_zone)
+    sent, zone = dict(order.attributes), ZoneInfo(setting.time_zone or tenant.time_zone)
     values: dict[str, Value] = {f"order.{name}": text for name, text in order.attributes}
     values |= {
         "customer.status": status,

@@ -17,7 +17,7 @@ from payouts.calendar import span_named, span_of
 from payouts.digests import commission_id, digest
 from payouts.standing import Cards, Touched
 from store import standing as books
-from store.commissions import Commission
+from store.commissions import Commission, of_orders
 from store.standing import Account, Awarded
 
 ORDER_ID_CHARS = 128
@@ -108,7 +108,7 @@ def _of_account(
         if after.amount_minor != award.amount_minor:
             after = msgspec.structs.replace(after, booked=award.booked + 1)
             card = milestone.card if milestone else next(card for card in cards if card.version == award.version)
-            yield _commission(tenant, award, after, card, now)
+            yield _commission(tenant, award, after, card, _held_until(connection, award, after, card), now)
         books.put_award(connection, after)
 
 
@@ -127,10 +127,23 @@ def _awarded(award: Awarded, milestone: Milestone | None) -> Awarded:
     return msgspec.structs.replace(award, version=card.version, order_id=order_id, ordered_at=at, amount_minor=milestone.pays_minor)
 
 
-def _commission(tenant: Tenant, before: Awarded, after: Awarded, card: RateCard, now: Instant) -> Commission:
-    """The difference. It is held from the time of the order that reached the bonus (last), as that order's commissions are."""
-    order_id = order_id_of(after)
+def _held_until(connection: Connection, before: Awarded, after: Awarded, card: RateCard) -> Instant:
+    """From the time of the order that reached the bonus (last), as that order's commissions are. What is taken back is never held longer
+    than what was given, though another order reached it since: else that could be paid meanwhile.
+    """
     hold_until = after.ordered_at + card.hold_days * DAY
+    if after.amount_minor > before.amount_minor:
+        return hold_until
+    given, total = list[Instant](), 0
+    for row in of_orders(connection, after.tenant_id, [order_id_of(after)]).get(order_id_of(after), []):
+        total += row.amount_minor
+        given = [*given, row.hold_until] if total else []
+    return min(given, default=hold_until)
+
+
+def _commission(tenant: Tenant, before: Awarded, after: Awarded, card: RateCard, hold_until: Instant, now: Instant) -> Commission:
+    """The difference."""
+    order_id = order_id_of(after)
     why = [after.programme_id, after.bonus_id, after.affiliate_id, after.period, card.version, after.order_id, after.ordered_at]
     row = Commission(
         tenant_id=tenant.tenant_id,

@@ -78,7 +78,7 @@ def _line_rows(
         # Without rows: a fixed amount that moved here from a line that went back.
         kind = _kind(facts, rows[-1], change.base_minor, refunded) if rows else "sale"
         yield _row(facts, target, kind, change, now, last)
-    elif last.amount_minor == 0 and (regained or not rows or (rows[-1].state == "none" and rows[-1].reason != last.reason)):
+    elif last.amount_minor == 0 and (regained or not rows or rows[-1].reason not in ("", last.reason)):
         capped_minor = last.capped_minor - sum(row.capped_minor for row in rows)
         yield _row(facts, target, "sale", msgspec.structs.replace(last, capped_minor=capped_minor), now)
 

@@ -159,4 +159,6 @@ def _xml_cells(data: bytes) -> Iterator[Cell]:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise BadInput("malformed", f"line {error.lineno}: the file is not XML as it should be: {expat.ErrorString(error.code)}") from None
+    except (LookupError, ValueError) as error:  # of the encoding that it declares
+        raise BadInput("malformed", f"line 1: the file is not XML in UTF-8: {error}") from None
     yield from cells

@@ -239,8 +239,8 @@ def _apply(connection: Connection, step: HoldStep) -> Outcome:
     number = _post_moves(connection, step.tenant_id, kind, f"hold:{step.number}", memo_of(step), moves, step.decided_at, reversals)
     insert_commissions(connection, [msgspec.structs.replace(row, entry_number=number) for row in reversals])
     if step.action == "reject":
-        # Priced again, so that tiers, limits and recruiters let go of it too.
-        put_queue(connection, step.tenant_id, {(row.ordered_at, row.order_id) for row in reversals}, REJECTED, False, step.decided_at)
+        # Priced again, so that tiers, limits and recruiters let go of it too: also where a limit had left it nothing.
+        put_queue(connection, step.tenant_id, _places(connection, step), REJECTED, False, step.decided_at)
     taken: dict[str, int] = {}
     for row in reversals:
         taken[row.currency] = taken.get(row.currency, 0) + row.amount_minor
@@ -297,6 +297,10 @@ def _reversals(connection: Connection, step: HoldStep) -> list[Commission]:
     taken = [msgspec.structs.replace(row, idempotency_key=f"{row.order_id}:{n}") for n, row in enumerate(taken, place)]
     taken = [msgspec.structs.replace(row, commission_id=commission_id(row)) for row in taken]
     return states_for(connection, step.tenant_id, taken, step.decided_at)
+
+
+def _places(connection: Connection, step: HoldStep) -> set[tuple[Instant, str]]:
+    return {(row.ordered_at, row.order_id) for row in of_orders(connection, step.tenant_id, [step.order_id]).get(step.order_id, [])}
 
 
 def _reversal(rows: Sequence[Commission], now: Instant) -> Commission:

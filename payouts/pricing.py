@@ -342,7 +342,7 @@ def _settled(target: Target, setting: Setting) -> Target:
     if card is None or rate is None:
         return target
     sold, last = (tuple(_converted(one, rate, card) for one in part) for part in (target.sold, target.last))
-    return Target(card, rate.quote, sold, last, rate)
+    return msgspec.structs.replace(target, currency=rate.quote, sold=sold, last=last, rate=rate)
 
 
 def _converted(earning: Earning, rate: Rate, card: RateCard) -> Earning:

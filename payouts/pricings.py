@@ -87,6 +87,7 @@ def frozen(known: Setting | None, facts: Facts, posted: Sequence[Commission], ta
         rate=old.rate or found.get(home),
         settle_rates=tuple(settle[quote] for quote in sorted(settle)),
         versions=_versions(old, facts, posted, tariff, touches),
+        time_zone=old.time_zone or tariff.tenant.time_zone,
     )
 
 

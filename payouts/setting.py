@@ -54,6 +54,7 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     they follow it, and so do ``customer_status`` and ``segments``; only where it knows neither, those of the last one that did stay.
     ``rate`` leads from the order's currency to the tenant's, at the order's time, and
     ``settle_rates`` to others that rate cards settle in; None where it is the same currency, and where there is no rate.
+    ``time_zone`` is the tenant's, in which the weekday and the customer's months are told; empty: as it is now.
     """
 
     partners: tuple[Partner, ...] = ()
@@ -68,6 +69,7 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: Rate | None = None
     settle_rates: tuple[Rate, ...] = ()
     versions: tuple[Pricing, ...] = ()
+    time_zone: str = ""
 
     def partner(self, programme_id: str, affiliate_id: str) -> Partner:
         """The affiliate in this programme; without group and recruiters where it is not known."""

@@ -15,8 +15,8 @@ AdjustmentState = Literal["proposed", "booked", "rejected"]
 class Adjustment(msgspec.Struct, frozen=True):
     """An amount that a person gives an affiliate, or takes (negative), and why.
 
-    ``limit_minor`` is the tenant's limit when it was proposed: above it (whatever the sign) a second person decides. Booked, it is
-    the commission with ``adjustment_id`` as its line.
+    ``limit_minor`` is the tenant's limit when it was proposed, 0 in another currency than the tenant's: above it (whatever the sign) a
+    second person decides. Booked, it is the commission with ``adjustment_id`` as its line.
     """
 
     tenant_id: str

@@ -26,9 +26,9 @@ def settings(sqlite_url: str, tmp_path: Path) -> Settings:
     return Settings(data=tmp_path, books_url=sqlite_url)
 
 
-def zipped(*contents: bytes) -> bytes:
+def zipped(*contents: bytes, how: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", how) as archive:
         for number, content in enumerate(contents):
             archive.writestr(f"eurofxref-{number}.csv", content)
     return file.getvalue()
@@ -74,6 +74,10 @@ def lying(content: bytes) -> bytes:
     return data.replace(size, lie)
 
 
+def broken(data: bytes) -> bytes:
+    return data[:60] + bytes(8) + data[68:]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -83,9 +87,11 @@ def lying(content: bytes) -> bytes:
         (lying(b" " * 3_000_001), "cannot be unpacked: Bad CRC-32"),
         (zipped(HISTORY)[:60], "cannot be unpacked: File is not a zip file"),
         (zipped(HISTORY).replace(b"PK\x03\x04", b"PK\x03\x04", 1)[:35] + b"\xff\xff\xff" + zipped(HISTORY)[38:], "cannot be unpacked"),
+        (broken(zipped(HISTORY, how=zipfile.ZIP_BZIP2)), "cannot be unpacked"),
+        (broken(zipped(HISTORY, how=zipfile.ZIP_LZMA)), "cannot be unpacked"),
         (zipped(b"nothing"), "does not begin with Date"),
     ],
-    ids=["two", "bomb", "large", "liar", "cut", "broken", "other"],
+    ids=["two", "bomb", "large", "liar", "cut", "broken", "bzip2", "lzma", "other"],
 )
 def test_an_archive_that_is_none_of_the_banks_is_refused(data, said, settings, tmp_path, clock, monkeypatch):
     monkeypatch.setattr(rates, "MOST_BYTES", 1024 * 1024)

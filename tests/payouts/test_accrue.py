@@ -14,6 +14,7 @@ from payouts.accrue import AccrualReport, accrue_once, run_accrual
 from payouts.commissions import odd_orders
 from payouts.ecb import SOURCE
 from payouts.holds import reject
+from payouts.recompute import recompute
 from payouts.setting import Contact
 from payouts.verify import verify
 from store.catalogue import rate_cards_of
@@ -825,6 +826,45 @@ def test_who_is_rejected_counts_for_no_tier_and_no_recruiter_any_more(sqlite_wor
     assert verify(world.books).ok
 
 
+def test_what_a_limit_left_nothing_counts_for_no_tier_once_it_is_rejected(sqlite_world):
+    """12.00 a day: a late order takes all of it from A-2, which then is rejected; so A-3, days later, has one order before it, not two."""
+    world, now = sqlite_world, sqlite_world.clock()
+    tiers = Tiers("orders", "lifetime", (Tier(2, percent_bps=1200),))
+    rules, limits = (Rule("all", percent_bps=1000, tiers=tiers),), (Limit("day", 12_00, "day"),)
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, rules, limits=limits))
+    world.sell("A-2", "anna", at=now - 9 * DAY)
+    world.sell("A-3", "anna", at=now)
+    world.accrue()
+    world.sell("A-1", "anna", Line("1", 120_00), at=now - 9 * DAY - SECOND)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 12_00}, {"anna": 0}, {"anna": 12_00}]
+
+    reject(world.books, NORTH, "A-2", "", "the card was stolen", "frank@north.example", now)
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 12_00}, {"anna": 0}, {"anna": 10_00}]
+    assert world.rows("A-2")[-1].reason == "fraud_rejected"
+    assert verify(world.books).ok
+
+
+def test_a_bonus_is_taken_back_no_later_than_it_was_given(sqlite_world):
+    """Given for A-2, whose hold is over; with A-2 gone A-3 reaches it, whose hold is not; with A-3 gone nothing of it may be paid."""
+    world, now = sqlite_world, sqlite_world.clock()
+    bonus = Bonus("two", "orders", "lifetime", 2, 20_00)
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=1000),), bonuses=(bonus,)))
+    for order_id, days in (("A-1", 40), ("A-2", 39), ("A-3", 5)):
+        world.sell(order_id, "anna", at=now - days * DAY)
+    world.accrue()
+    assert world.balance("anna").approved_minor == 40_00
+
+    for order_id in ("A-2", "A-3"):
+        world.refund(order_id)
+        world.accrue()
+
+    assert (world.balance("anna").approved_minor, world.balance("anna").pending_minor) == (10_00, 0)
+    assert verify(world.books).ok
+
+
 def test_a_touchs_country_may_decide_and_is_kept(sqlite_world):
     world, now = sqlite_world, sqlite_world.clock()
     abroad = Rule("abroad", 1, percent_bps=100, when=Clause("touch", "country", "not_equals", ("DE",)))
@@ -859,6 +899,25 @@ def test_commissions_are_booked_in_the_currency_that_the_card_settles_in(sqlite_
     world.refund("A-1", "r2", currency="USD")
     world.accrue()
     assert (world.earned("A-1"), world.balance("anna").total_minor) == ({"anna": 0}, 0)
+
+
+def test_what_is_settled_in_another_currency_uses_up_limits_and_follows_its_steps(sqlite_world):
+    """10.00 EUR in a month; 8.00 USD take 7.39 of them, rounded up, and leave 2.61: 2.82 USD, which are 2.60 EUR."""
+    world, now = sqlite_world, sqlite_world.clock()
+    rule = Rule("all", percent_bps=800, tiers=Tiers("orders", "month", (Tier(2, percent_bps=1600),)))
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (rule,), limits=(Limit("own", 10_00, "month"),), settle_in="EUR"))
+    with world.books.writing() as connection:
+        put_rates(connection, SOURCE, {(as_datetime(now).date(), "USD"): "1.0834"}, now)
+    world.sell("A-2", "anna", currency="USD", at=now - 2 * SECOND)
+    world.sell("A-3", "anna", Line("1", 10_00), currency="USD", at=now - SECOND)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-2", "A-3")] == [{"anna": 7_38}, {"anna": 73}]
+
+    world.sell("A-1", "anna", Line("1", 100_00), currency="USD", at=now - 3 * SECOND)
+    world.accrue()
+
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 7_38}, {"anna": 2_60}, {"anna": 0}]
+    assert recompute(world.books, world.events, NORTH).ok
 
 
 def test_what_an_earlier_version_booked_stays_until_something_of_the_order_changes(sqlite_world):

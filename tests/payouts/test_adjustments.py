@@ -63,6 +63,16 @@ def test_above_it_nothing_is_booked_until_a_second_person_approves(world, amount
     assert verify(world.books).fault is None
 
 
+def test_another_currency_is_no_way_around_the_limit(sqlite_world):
+    """A limit of 50.00 euros is 5,000 minor units; so are 5.000 Kuwaiti dinars, and, were it one of 5,000 yen, 50.00 euros."""
+    sqlite_world.put(Tenant(SOUTH, "South Books", "EUR", adjustment_limit_minor=50_00))
+    made = propose(sqlite_world.books, SOUTH, asked(50_00, currency="KWD"), FRANK, sqlite_world.clock())
+
+    assert (made.state, made.limit_minor) == ("proposed", 0)
+    with pytest.raises(NotAllowed):
+        approve(sqlite_world.books, SOUTH, "adj_1", FRANK, sqlite_world.clock())
+
+
 def test_without_a_limit_every_adjustment_needs_two(sqlite_world):
     assert propose(sqlite_world.books, NORTH, asked(1), FRANK, sqlite_world.clock()).state == "proposed"
 

@@ -91,6 +91,8 @@ def test_a_row_that_lost_a_cell_is_not_read_under_other_columns():
         (b"<a><b></a>", "line 1: the file is not XML as it should be: mismatched tag"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "line 1: the file declares a document type"),
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "line 1: the file declares a document type"),
+        (b'<?xml version="1.0" encoding="shift_jis"?><a/>', "not XML in UTF-8: multi-byte encodings are not supported"),
+        (b'<?xml version="1.0" encoding="none"?><a/>', "not XML in UTF-8: unknown encoding: none"),
         (b"Date,USD,\n" + b"x,1,\n" * (MOST_FAULTS + 1), f"more than {MOST_FAULTS} faults, the first in line 2"),
     ],
 )

@@ -5,8 +5,8 @@ from fractions import Fraction
 import pytest
 from sqlalchemy import text
 
-from core.catalogue import Limit, Membership, RateCard, Rule, Tier, Tiers
-from core.clock import DAY
+from core.catalogue import Clause, Limit, Membership, RateCard, Rule, Tenant, Tier, Tiers
+from core.clock import DAY, parse_instant
 from core.errors import NotFound
 from core.events import Line
 from payouts.holds import reject
@@ -62,6 +62,22 @@ def test_what_becomes_of_the_catalogue_changes_nothing(busy):
     )
 
     assert recomputed(busy).ok
+
+
+def test_a_time_zone_that_is_edited_changes_no_weekday_of_what_was_booked(sqlite_world):
+    """Sunday 23:00 UTC is Monday in Berlin; a refund then takes its part of what the Sunday paid."""
+    world = sqlite_world
+    sunday = Clause("order", "weekday", "equals_to", ("sunday",))
+    rules = (Rule("sunday", 1, percent_bps=1000, when=sunday), Rule("rest", percent_bps=2000))
+    world.put(RateCard(NORTH, "main", 2, world.clock() - 300 * DAY, 30, rules))
+    world.sell("A-1", "anna", at=parse_instant("2026-10-25T23:00:00Z"))
+    world.accrue()
+    world.put(Tenant(NORTH, "North Shoes", "EUR", time_zone="Europe/Berlin"))
+
+    assert recomputed(world).ok
+    world.refund("A-1", net_minor=10_00)
+    world.accrue()
+    assert world.earned("A-1") == {"anna": 9_00}
 
 
 def test_a_changed_amount_is_named_to_the_cent(busy):
