@@ -1,7 +1,6 @@
 """The ledger's rows: entries and their postings, per tenant, numbered from 1 without gaps. Statements only."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from core.clock import Instant
 from store.schema import batches, commissions, entries, periods, postings, tenants
 
 READ_AT_ONCE = 2_000
+KEYS_AT_ONCE = 500
 
 
 class Posting(msgspec.Struct, frozen=True, array_like=True):
@@ -99,10 +99,25 @@ def entries_by_key(connection: Connection, tenant_id: str, keys: Sequence[str]) 
 
 def read_entries(connection: Connection, tenant_id: str) -> Iterator[Entry]:
     """A tenant's ledger from its first entry, a few thousand rows at a time."""
-    after = 0
-    while page := _read(connection, (entries.c.tenant_id == tenant_id) & (entries.c.number > after), READ_AT_ONCE):
+    for page in read_pages(connection, tenant_id):
         yield from page
+
+
+def read_pages(connection: Connection, tenant_id: str, after: int = 0) -> Iterator[list[Entry]]:
+    """The entries behind number ``after``, in their order, a few thousand at a time."""
+    while page := _read(connection, (entries.c.tenant_id == tenant_id) & (entries.c.number > after), READ_AT_ONCE):
+        yield page
         after = page[-1].number
+
+
+def hashes_of(connection: Connection, tenant_id: str, numbers: Iterable[int]) -> dict[int, str]:
+    """The stored hashes of these entries, by number; those that do not exist are left out."""
+    found: dict[int, str] = {}
+    wanted = sorted(set(numbers))
+    for start in range(0, len(wanted), KEYS_AT_ONCE):
+        mine = (entries.c.tenant_id == tenant_id) & entries.c.number.in_(wanted[start : start + KEYS_AT_ONCE])
+        found |= {row[0]: row[1] for row in connection.execute(select(entries.c.number, entries.c.hash).where(mine))}
+    return found
 
 
 def account_sums(connection: Connection, tenant_id: str | None = None, affiliate_id: str | None = None) -> list[tuple[Any, ...]]:
@@ -117,9 +132,14 @@ def account_sums(connection: Connection, tenant_id: str | None = None, affiliate
 
 
 def tenants_with_money(connection: Connection) -> list[str]:
-    """Tenants with anything in the ledger, among commissions or in batches."""
-    tables = (entries, postings, commissions, batches)
-    return sorted({tenant_id for table in tables for tenant_id in connection.scalars(select(table.c.tenant_id).distinct())})
+    """Tenants with anything in the ledger, among commissions or in batches. Looks at one row of each, however many they have."""
+    found: set[str] = set()
+    for table in (entries, postings, commissions, batches):
+        name = ""
+        while name is not None:
+            name = connection.scalar(select(func.min(table.c.tenant_id)).where(table.c.tenant_id > name))
+            found |= {name} if name is not None else set()
+    return sorted(found)
 
 
 def tenants_to_rename(connection: Connection, key: str) -> list[str]:
@@ -147,26 +167,33 @@ def taken_back_without_period(connection: Connection, tenant_id: str) -> dict[tu
     return {(row[0], row[1]): -int(row[2]) for row in rows}
 
 
-def stray_posting(connection: Connection, tenant_id: str) -> tuple[int, int] | None:
-    """``(number, position)`` of the first posting without an entry; foreign keys refuse it, so only tampering makes one."""
-    entry = select(entries.c.number).where(entries.c.tenant_id == postings.c.tenant_id, entries.c.number == postings.c.number).exists()
-    stray = select(postings.c.number, postings.c.position).where(postings.c.tenant_id == tenant_id, ~entry)
-    row = connection.execute(stray.order_by(postings.c.number, postings.c.position).limit(1)).first()
-    return (int(row[0]), int(row[1])) if row else None
+def stray_posting(connection: Connection, tenant_id: str, last: int) -> tuple[int, int] | None:
+    """``(number, position)`` of the first posting outside entries 1 to ``last``; foreign keys refuse it, so only tampering makes one."""
+    for outside in (postings.c.number < 1, postings.c.number > last):
+        stray = select(postings.c.number, postings.c.position).where(postings.c.tenant_id == tenant_id, outside)
+        row = connection.execute(stray.order_by(postings.c.number, postings.c.position).limit(1)).first()
+        if row:
+            return int(row[0]), int(row[1])
+    return None
 
 
 def _read(connection: Connection, condition: Any, limit: int | None = None) -> list[Entry]:
     rows = connection.execute(select(*(entries.c[name] for name in _ENTRY)).where(condition).order_by(entries.c.number).limit(limit)).all()
     if not rows:
         return []
-    sides = _postings(connection, rows[0].tenant_id, [row.number for row in rows])
-    return [Entry(**row._mapping, postings=sides.get(row.number, ())) for row in rows]
+    sides = _postings(connection, rows[0][0], [row[1] for row in rows])
+    return [
+        Entry(tenant_id, number, kind, key, posted_at, memo, evidence, tuple(sides.get(number, ())), previous, digest, period)
+        for tenant_id, number, kind, key, posted_at, memo, evidence, previous, digest, period in rows
+    ]
 
 
-def _postings(connection: Connection, tenant_id: str, numbers: Sequence[int]) -> dict[int, tuple[Posting, ...]]:
+def _postings(connection: Connection, tenant_id: str, numbers: Sequence[int]) -> dict[int, list[Posting]]:
     wanted = (postings.c.tenant_id == tenant_id) & postings.c.number.between(numbers[0], numbers[-1])
     if len(numbers) <= numbers[-1] - numbers[0]:
         wanted &= postings.c.number.in_(numbers)
     statement = select(postings.c.number, *(postings.c[name] for name in _POSTING)).where(wanted)
-    ordered = connection.execute(statement.order_by(postings.c.number, postings.c.position))
-    return {number: tuple(Posting(*row[1:]) for row in rows) for number, rows in groupby(ordered, key=lambda row: int(row[0]))}
+    found: dict[int, list[Posting]] = {}
+    for number, *sides in connection.execute(statement.order_by(postings.c.number, postings.c.position)):
+        found.setdefault(number, []).append(Posting(*sides))
+    return found

@@ -124,6 +124,7 @@ IO_MODULES = {
         "batches": "books",
         "bonuses": "books",
         "booking": "records of store.commissions",
+        "checkpoints": "a file in the data folder",
         "commissions": "books",
         "decided": "books",
         "digests": "records of store.ledger",
