@@ -71,7 +71,7 @@ def verify_books(settings: Settings, tenant_id: str | None, full: bool, advance:
 
 
 def recompute_commissions(settings: Settings, tenant_id: str, advance: Advance) -> tuple[RecomputeReport, dict[str, Any], str]:
-    """Whether every order of a tenant still comes to what is booked.
+    """Whether every order and every day of clicks and impressions of a tenant still comes to what is booked.
 
     Raises:
         NotFound: there is no such tenant.
@@ -82,12 +82,14 @@ def recompute_commissions(settings: Settings, tenant_id: str, advance: Advance) 
     plain = {
         "ok": report.ok,
         "orders": report.orders,
+        "days": report.days,
         "commissions": report.commissions,
         **left_out,
         "differing": report.differing,
         "differences": [msgspec.to_builtins(one) for one in report.differences],
     }
-    checked = f"{counted(report.orders, 'order')}, {counted(report.commissions, 'commission')}"
+    days = f"{counted(report.days, 'day')} of traffic, " if report.days else ""
+    checked = f"{counted(report.orders, 'order')}, {days}{counted(report.commissions, 'commission')}"
     lines = [f"every cent is the same: {checked}" if report.ok else f"{counted(report.differing, 'difference')} in {checked}"]
     lines += [str(one) for one in report.differences[:DIFFERENCES_LISTED]]
     lines += [f"left out: {counted(count, 'order')} {_LEFT_OUT[name]}" for name, count in left_out.items() if count]

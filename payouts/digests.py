@@ -4,10 +4,11 @@ Every hash covers a domain tag and a version, so that bytes of one kind can neve
 arrays in a fixed order without spaces, UTF-8; a golden test holds them.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from hashlib import sha256
 from operator import itemgetter
+from struct import Struct
 from typing import Any
 
 import msgspec
@@ -57,9 +58,9 @@ def chain(previous_hash: str, content: bytes, version: str = VERSION) -> str:
 
 
 def _side(posting: Posting) -> tuple[Any, ...]:
-    plain = (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
     if not posting.original_currency:
-        return plain
+        return (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
+    plain = (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
     return (*plain, posting.original_currency, posting.original_minor, posting.rate, posting.rate_source, posting.rate_date)
 
 
@@ -93,10 +94,13 @@ def digest(domain: str, *parts: bytes) -> str:
 
 
 def _digest(version: str, domain: str, *parts: bytes) -> str:
-    framed = [_domain(domain, version)]
+    framed = _domain(domain, version)
     for part in parts:
-        framed += (len(part).to_bytes(8, "big"), part)
-    return hashlib.sha256(b"".join(framed)).hexdigest()
+        framed += _length(len(part)) + part
+    return sha256(framed).hexdigest()
+
+
+_length = Struct(">Q").pack
 
 
 @cache

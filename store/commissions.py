@@ -17,7 +17,7 @@ IDS_AT_ONCE = 500
 STRAY_AT_ONCE = 100
 
 
-class Commission(msgspec.Struct, frozen=True):
+class Commission(msgspec.Struct, frozen=True, gc=False):
     """One booked difference. ``state`` is none exactly where ``amount_minor`` is zero; then ``reason`` says why.
 
     ``base_minor`` is the part of the line's net that the row is about: added by a sale, taken back by a refund.
@@ -170,7 +170,7 @@ def of_entries(connection: Connection, tenant_id: str, first: int, last: int) ->
     """The rows that these entries booked (``last`` inclusive), by entry and id."""
     mine = (commissions.c.tenant_id == tenant_id) & commissions.c.entry_number.between(first, last)
     ordered = select(*_COLUMNS).where(mine).order_by(commissions.c.entry_number, commissions.c.commission_id)
-    return [Commission(*row) for row in connection.execute(ordered)]
+    return [Commission(*row) for row in connection.execute(ordered).all()]
 
 
 def stray_rows(connection: Connection, tenant_id: str, last: int) -> list[Commission]:

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from core.clock import Instant
 from store.schema import batches, commissions, entries, periods, postings, tenants
+from store.writing import write_rows
 
 READ_AT_ONCE = 2_000
 KEYS_AT_ONCE = 500
 
 
-class Posting(msgspec.Struct, frozen=True, array_like=True):
+class Posting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One side of an entry. Positive is credit (towards the affiliate), negative is debit; never zero.
 
     What was converted keeps its origin: amount and currency, and the rate with its source and its day (``2026-11-20``).
@@ -30,7 +31,7 @@ class Posting(msgspec.Struct, frozen=True, array_like=True):
     rate_date: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A set of postings that sum to zero per currency. ``hash`` chains it to the entry before (payouts.digests).
 
     ``evidence_hash`` covers the commissions or the batch that the entry books; empty where it only moves between accounts.
@@ -52,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 _ENTRY = [column for column in Entry.__struct_fields__ if column != "postings"]
 _POSTING = list(Posting.__struct_fields__)
+_SIDES = Entry.__struct_fields__.index("postings")
 
 
 def head(connection: Connection, tenant_id: str) -> tuple[int, str]:
@@ -81,14 +83,22 @@ def insert_entries(connection: Connection, batch: Sequence[Entry]) -> None:
     """Write entries with their postings, in two statements."""
     if not batch:
         return
-    connection.execute(insert(entries), [{name: getattr(entry, name) for name in _ENTRY} for entry in batch])
-    rows = [
-        {"tenant_id": entry.tenant_id, "number": entry.number, "position": position, **msgspec.structs.asdict(posting)}
-        for entry in batch
-        for position, posting in enumerate(entry.postings)
-    ]
-    if rows:
-        connection.execute(insert(postings), rows)
+    write_rows(connection, entries, _ENTRY, map(_entry_row, batch))
+    write_rows(
+        connection,
+        postings,
+        ("tenant_id", "number", "position", *_POSTING),
+        (
+            (entry.tenant_id, entry.number, position, *msgspec.structs.astuple(posting))
+            for entry in batch
+            for position, posting in enumerate(entry.postings)
+        ),
+    )
+
+
+def _entry_row(entry: Entry) -> tuple[Any, ...]:
+    values = msgspec.structs.astuple(entry)
+    return values[:_SIDES] + values[_SIDES + 1 :]
 
 
 def entries_by_key(connection: Connection, tenant_id: str, keys: Sequence[str]) -> dict[str, Entry]:
@@ -194,6 +204,11 @@ def _postings(connection: Connection, tenant_id: str, numbers: Sequence[int]) ->
         wanted &= postings.c.number.in_(numbers)
     statement = select(postings.c.number, *(postings.c[name] for name in _POSTING)).where(wanted)
     found: dict[int, list[Posting]] = {}
-    for number, *sides in connection.execute(statement.order_by(postings.c.number, postings.c.position)):
-        found.setdefault(number, []).append(Posting(*sides))
+    last, mine = 0, list[Posting]()
+    ordered = connection.execute(statement.order_by(postings.c.number, postings.c.position)).all()
+    for number, account, affiliate_id, currency, amount, original, original_minor, rate, source, day in ordered:
+        if number != last:
+            last, mine = number, []
+            found[number] = mine
+        mine.append(Posting(account, affiliate_id, currency, amount, original, original_minor, rate, source, day))
     return found

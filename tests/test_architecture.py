@@ -69,6 +69,7 @@ IO_MODULES = {
         "installation": "the data folder's files",
         "migrate": "both stores' schemas",
         "versions": "books",
+        "writing": "books",
     },
     "tracker": {
         "app": "composition: opens what the edge needs",

@@ -101,6 +101,7 @@ def test_verify_names_the_row_that_was_tampered_with(stopped: Installation) -> N
     assert stopped.run_json("recompute", "--tenant", "north") == {
         "ok": True,
         "orders": 1,
+        "days": 0,
         "commissions": 1,
         "waiting": 0,
         "earlier": 0,
