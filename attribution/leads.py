@@ -125,6 +125,10 @@ def as_order(row: LeadRow) -> OrderRow:
         names=(),
         categories=(),
         quantities=(),
+        brands=(),
+        kinds=(),
+        discounts=(),
+        line_attributes=(),
     )
 
 

@@ -17,6 +17,8 @@ from fairshare.ledgers import anchors_of
 from fairshare.output import Advance
 from fairshare.stores import opened_events
 from payouts.anchors import read_anchors
+from payouts.checkpoints import FILE as CHECKPOINTS
+from payouts.checkpoints import read_checkpoints, write_checkpoints
 from payouts.recompute import RecomputeReport, recompute
 from payouts.verify import VerifyReport, verify
 from store.installation import door_of_owner
@@ -41,13 +43,23 @@ def explain_order(settings: Settings, tenant_id: str, order_id: str) -> tuple[di
     return as_json(found), as_text(found)
 
 
-def verify_books(settings: Settings, tenant_id: str | None, advance: Advance) -> tuple[VerifyReport, dict[str, Any], str]:
-    """Whether the ledger is whole, and the first row that is not."""
+def verify_books(settings: Settings, tenant_id: str | None, full: bool, advance: Advance) -> tuple[VerifyReport, dict[str, Any], str]:
+    """Whether the ledger is whole, and the first row that is not: what is new since the last run, or with ``full`` all of it.
+
+    Raises:
+        Unavailable: the books or the data folder's files cannot be used now.
+    """
+    path = settings.data / CHECKPOINTS
+    known = read_checkpoints(path)
     with opened_books(settings) as books:
-        report = verify(books, tenant_id, lambda done: advance(done, 0), read_anchors(anchors_of(settings)))
+        report = verify(books, tenant_id, advance, read_anchors(anchors_of(settings)), {} if full else known)
+    if any(known.get(one.tenant_id) != one for one in report.checkpoints):
+        write_checkpoints(path, report.checkpoints, known)
     plain = {
         "ok": report.ok,
+        "full": not report.earlier,
         "entries": report.entries,
+        "earlier": report.earlier,
         "commissions": report.commissions,
         "batches": report.batches,
         "anchors": report.anchors,
@@ -56,11 +68,13 @@ def verify_books(settings: Settings, tenant_id: str | None, advance: Advance) ->
     }
     checked = f"{report.entries:,} entries, {report.commissions:,} commissions, {report.batches:,} batches, {report.anchors:,} anchors"
     text = f"broken: {report.fault}" if report.fault else f"all is well: {checked}"
+    if report.earlier:
+        text += f"\n{report.earlier:,} earlier entries were verified before and not read again; --full reads them"
     return report, plain, text
 
 
 def recompute_commissions(settings: Settings, tenant_id: str, advance: Advance) -> tuple[RecomputeReport, dict[str, Any], str]:
-    """Whether every order of a tenant still comes to what is booked.
+    """Whether every order and every day of clicks and impressions of a tenant still comes to what is booked.
 
     Raises:
         NotFound: there is no such tenant.
@@ -71,12 +85,14 @@ def recompute_commissions(settings: Settings, tenant_id: str, advance: Advance) 
     plain = {
         "ok": report.ok,
         "orders": report.orders,
+        "days": report.days,
         "commissions": report.commissions,
         **left_out,
         "differing": report.differing,
         "differences": [msgspec.to_builtins(one) for one in report.differences],
     }
-    checked = f"{counted(report.orders, 'order')}, {counted(report.commissions, 'commission')}"
+    days = f"{counted(report.days, 'day')} of traffic, " if report.days else ""
+    checked = f"{counted(report.orders, 'order')}, {days}{counted(report.commissions, 'commission')}"
     lines = [f"every cent is the same: {checked}" if report.ok else f"{counted(report.differing, 'difference')} in {checked}"]
     lines += [str(one) for one in report.differences[:DIFFERENCES_LISTED]]
     lines += [f"left out: {counted(count, 'order')} {_LEFT_OUT[name]}" for name, count in left_out.items() if count]

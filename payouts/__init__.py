@@ -11,7 +11,7 @@ counts), ``tariffs``, ``surroundings`` (what orders ask of the catalogue), ``lea
 ``accrue``, ``traffic_accrual`` (days of clicks, booked), ``forecast`` (what other decisions would pay), ``outcomes``
 (what became of each order), ``walk`` (orders in their order, in memory; pure), ``simulate`` (what other rate cards
 would have paid), ``holds``, ``periods`` (accounting months), ``adjustments`` (by hand), ``batches``, ``balances``,
-``commissions``, ``statement``, ``anchors`` (heads of the chains, elsewhere), ``decided`` and ``verify``, ``recompute``
-(every order, to the cent), ``renaming`` (books of earlier versions).
+``commissions``, ``statement``, ``anchors`` (heads of the chains, elsewhere), ``checkpoints`` (how far they were verified),
+``decided`` and ``verify``, ``recompute`` (every order, to the cent), ``renaming`` (books of earlier versions).
 Files: ``cells``, ``payment_file``.
 """

@@ -1,6 +1,9 @@
-"""What people decided, as verify needs it: closed months, holds and adjustments, each against the chain and the commissions."""
+"""What people decided, as verify needs it: closed months, holds and adjustments, each against the chain and the commissions.
 
-from collections.abc import Iterator, Mapping
+From the first entry on, everything that was ever decided is read; behind a checkpoint, what new entries and commissions ask for.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -18,59 +21,106 @@ from store.periods import Closing
 
 Wrong = tuple[str, str, str]
 """Table, row, and what is wrong with it."""
+HOLDING = frozenset(kind for kind, _ in SAID.values())
+SUBJECTS_AT_ONCE = 500
 
 
 class Decided(msgspec.Struct):
-    """One tenant's decisions. ``standing`` are the subjects on hold; ``expected`` the commissions of adjustments, until they are met."""
+    """One tenant's decisions. ``standing`` are the subjects on hold; ``expected`` the commissions of adjustments, until they are met.
 
+    ``closings`` are all of them; ``ahead`` those whose last entry is not passed yet, the next one last; ``closed`` and ``closed_at``
+    the newest month closed so far, and its last entry.
+    """
+
+    tenant_id: str
     closings: list[Closing]
     steps: list[HoldStep]
     adjustments: list[Adjustment]
-    standing: frozenset[tuple[str, str]]
+    standing: Collection[tuple[str, str]]
     expected: dict[str, Adjustment]
+    ahead: list[Closing]
+    is_whole: bool
+    closed: str = ""
+    closed_at: int = 0
 
     @classmethod
-    def read(cls, connection: Connection, tenant_id: str) -> "Decided":
-        steps = holds.all_steps(connection, tenant_id)
+    def read(cls, connection: Connection, tenant_id: str, is_whole: bool = True, after_step: int = 0) -> "Decided":
+        """``is_whole``: everything; else what was said behind ``after_step``, and the rest by :meth:`learn`."""
+        steps = holds.all_steps(connection, tenant_id, 0 if is_whole else after_step)
         newest = {(step.order_id, step.affiliate_id): step.action for step in steps}
-        made = adjustments.all_adjustments(connection, tenant_id)
+        made = adjustments.all_adjustments(connection, tenant_id) if is_whole else []
+        closings = periods.read_closings(connection, tenant_id)
         return cls(
-            closings=periods.read_closings(connection, tenant_id),
-            steps=steps,
-            adjustments=made,
-            standing=frozenset(subject for subject, action in newest.items() if action == "hold"),
-            expected={commission_of(one).commission_id: one for one in made if one.state == "booked"},
+            tenant_id,
+            closings,
+            steps,
+            made,
+            frozenset(subject for subject, action in newest.items() if action == "hold"),
+            _expected(made),
+            sorted(closings, key=lambda one: one.head_number, reverse=True),
+            is_whole,
         )
+
+    def learn(self, connection: Connection, entries: Iterable[Entry], rows: Sequence[Commission]) -> None:
+        """What these entries and commissions ask for, where not everything was read."""
+        if self.is_whole:
+            return
+        named = [entry.idempotency_key.partition(":")[2] for entry in entries if entry.kind == "adjustment"]
+        for at in range(0, len(named), SUBJECTS_AT_ONCE):
+            new = adjustments.adjustments_named(connection, self.tenant_id, named[at : at + SUBJECTS_AT_ONCE])
+            self.adjustments += new
+            self.expected |= _expected(new)
+        self.standing = {
+            (step.order_id, step.affiliate_id)
+            for at in range(0, len(rows), SUBJECTS_AT_ONCE)
+            for step in _about(connection, self.tenant_id, rows[at : at + SUBJECTS_AT_ONCE])
+            if step.action == "hold"
+        }
 
     def wrong(self, row: Commission) -> str | None:
         """What is wrong with a commission, as far as people decided about it. Each is shown once."""
         if row.subject == "adjustment" and self.expected.pop(row.commission_id, None) is None:
             return f"no adjustment {row.line_id} was booked with this content"
-        is_covered = not self.standing.isdisjoint(subjects_of(row.order_id, row.affiliate_id))
-        if row.state in OPEN and is_covered != (row.state == "held"):
+        return self.wrong_state(row)
+
+    def wrong_state(self, row: Commission) -> str | None:
+        """Whether a commission is held exactly where somebody's hold stands over it."""
+        if row.state not in OPEN or (not self.standing and row.state != "held"):
+            return None
+        is_covered = any(subject in self.standing for subject in subjects_of(row.order_id, row.affiliate_id))
+        if is_covered != (row.state == "held"):
             return f"its state is {row.state}, but somebody's hold {'stands' if is_covered else 'does not stand'} over it"
         return None
 
+    def wrong_period(self, number: int, period: str) -> str | None:
+        """What is wrong with an entry's accounting month. Entries are shown in their order."""
+        while self.ahead and self.ahead[-1].head_number < number:
+            one = self.ahead.pop()
+            if one.month > self.closed:
+                self.closed, self.closed_at = one.month, one.head_number
+        if self.closed and period <= self.closed:
+            return f"it belongs to {period or 'no month'}, which was closed after entry {self.closed_at}"
+        return None
 
-def wrong_periods(decided: Decided, entries: Mapping[int, Entry]) -> Iterator[Wrong]:
-    """Entries in a month that was closed before they were posted, and closings that name another ledger."""
+
+def _expected(made: Iterable[Adjustment]) -> dict[str, Adjustment]:
+    return {commission_of(one).commission_id: one for one in made if one.state == "booked"}
+
+
+def _about(connection: Connection, tenant_id: str, rows: Sequence[Commission]) -> list[HoldStep]:
+    return holds.steps_about(connection, tenant_id, (row.order_id for row in rows), (row.affiliate_id for row in rows))
+
+
+def wrong_closings(decided: Decided, hashes: Mapping[int, str]) -> Iterator[Wrong]:
+    """Closings that name another ledger. ``hashes`` of their last entries; an entry 0 there is none."""
     for one in decided.closings:
-        known = entries[one.head_number].hash if one.head_number in entries else ""
-        if known != one.head_hash:
+        if hashes.get(one.head_number, "") != one.head_hash:
             yield "periods", one.month, f"entry {one.head_number}, the last one when it was closed, has another hash"
-    closings = sorted(decided.closings, key=lambda one: one.head_number, reverse=True)
-    closed, at = "", 0
-    for number, entry in entries.items():
-        while closings and closings[-1].head_number < number:
-            one = closings.pop()
-            closed, at = (one.month, one.head_number) if one.month > closed else (closed, at)
-        if entry.period <= closed and closed:
-            yield "entries", str(number), f"it belongs to {entry.period or 'no month'}, which was closed after entry {at}"
 
 
-def wrong_holds(decided: Decided, entries: Mapping[int, Entry]) -> Iterator[Wrong]:
-    """Steps without their entry or with another text, and entries without their step."""
-    keys = {entry.idempotency_key: entry for entry in entries.values() if entry.kind in {kind for kind, _ in SAID.values()}}
+def wrong_holds(decided: Decided, known: Mapping[str, Entry]) -> Iterator[Wrong]:
+    """Steps without their entry or with another text, and entries without their step. ``known``: entries by key."""
+    keys = {key: entry for key, entry in known.items() if entry.kind in HOLDING}
     for step in decided.steps:
         entry = keys.pop(f"hold:{step.number}", None)
         if entry is None or (entry.kind, entry.memo) != (SAID[step.action][0], hold_memo(step)):
@@ -80,9 +130,9 @@ def wrong_holds(decided: Decided, entries: Mapping[int, Entry]) -> Iterator[Wron
             yield "holds", key.rpartition(":")[2], f"entry {entry.number} names it, but it does not exist"
 
 
-def wrong_adjustments(decided: Decided, entries: Mapping[int, Entry]) -> Iterator[Wrong]:
+def wrong_adjustments(decided: Decided, known: Mapping[str, Entry]) -> Iterator[Wrong]:
     """Adjustments without their entry or their second person, and entries without their adjustment. Commissions come first."""
-    keys = {entry.idempotency_key: entry for entry in entries.values() if entry.kind == "adjustment"}
+    keys = {key: entry for key, entry in known.items() if entry.kind == "adjustment"}
     for one in decided.adjustments:
         entry = keys.pop(f"adjustment:{one.adjustment_id}", None)
         if (entry is not None) != (one.state == "booked"):

@@ -4,8 +4,11 @@ Every hash covers a domain tag and a version, so that bytes of one kind can neve
 arrays in a fixed order without spaces, UTF-8; a golden test holds them.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from hashlib import sha256
+from operator import itemgetter
+from struct import Struct
 from typing import Any
 
 import msgspec
@@ -18,8 +21,16 @@ WITH_PERIOD = "2"
 """The version of entries that belong to an accounting month; those of earlier versions of the program do not, and stay as they are."""
 _NOT_CONTENT = ("commission_id", "state", "entry_number")
 _EVERY = tuple(name for name in Commission.__struct_fields__ if name not in _NOT_CONTENT)
-_CONTENT, _ADDED = _EVERY[: -len(Commission.__struct_defaults__)], _EVERY[-len(Commission.__struct_defaults__) :]
-_NOTHING_ADDED = list(Commission.__struct_defaults__)
+_encode = msgspec.json.Encoder().encode
+
+
+def _values(names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
+    return itemgetter(*map(Commission.__struct_fields__.index, names))
+
+
+_whole = _values(_EVERY)
+_content, _added = _values(_EVERY[: -len(Commission.__struct_defaults__)]), _values(_EVERY[-len(Commission.__struct_defaults__) :])
+_NOTHING_ADDED = tuple(Commission.__struct_defaults__)
 
 
 def entry_bytes(
@@ -35,7 +46,10 @@ def entry_bytes(
 ) -> bytes:
     """An entry as its hash sees it. A posting that was converted tells from what and at which rate; others are four fields."""
     head: list[Any] = [tenant_id, number, kind, idempotency_key, posted_at, memo, evidence_hash]
-    return msgspec.json.encode([*head, *([period] if period else []), [_side(posting) for posting in postings]])
+    if period:
+        head.append(period)
+    head.append([_side(posting) for posting in postings])
+    return _encode(head)
 
 
 def chain(previous_hash: str, content: bytes, version: str = VERSION) -> str:
@@ -44,9 +58,9 @@ def chain(previous_hash: str, content: bytes, version: str = VERSION) -> str:
 
 
 def _side(posting: Posting) -> tuple[Any, ...]:
-    plain = (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
     if not posting.original_currency:
-        return plain
+        return (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
+    plain = (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
     return (*plain, posting.original_currency, posting.original_minor, posting.rate, posting.rate_source, posting.rate_date)
 
 
@@ -55,8 +69,8 @@ def commission_bytes(row: Commission) -> bytes:
 
     Rows of earlier versions of the program have nothing in the fields that came later, and are the bytes that they were.
     """
-    added = [getattr(row, name) for name in _ADDED]
-    return msgspec.json.encode([getattr(row, name) for name in _CONTENT] + ([] if added == _NOTHING_ADDED else added))
+    values = msgspec.structs.astuple(row)
+    return _encode(_content(values) if _added(values) == _NOTHING_ADDED else _whole(values))
 
 
 def commission_id(row: Commission) -> str:
@@ -66,7 +80,7 @@ def commission_id(row: Commission) -> str:
 
 def evidence(commission_ids: Iterable[str]) -> str:
     """What an accrual entry says about the commissions it books, by their ids in order."""
-    return digest("fairshare/evidence", msgspec.json.encode(sorted(commission_ids)))
+    return digest("fairshare/evidence", _encode(sorted(commission_ids)))
 
 
 def content_hash(header: Sequence[Any], payouts: Sequence[Sequence[Any]]) -> str:
@@ -80,8 +94,16 @@ def digest(domain: str, *parts: bytes) -> str:
 
 
 def _digest(version: str, domain: str, *parts: bytes) -> str:
-    sha = hashlib.sha256()
-    for part in (domain.encode(), version.encode(), *parts):
-        sha.update(len(part).to_bytes(8, "big"))
-        sha.update(part)
-    return sha.hexdigest()
+    framed = _domain(domain, version)
+    for part in parts:
+        framed += _length(len(part)) + part
+    return sha256(framed).hexdigest()
+
+
+_length = Struct(">Q").pack
+
+
+@cache
+def _domain(domain: str, version: str) -> bytes:
+    """What the hashed bytes of one kind begin with. There are a handful of kinds."""
+    return b"".join(len(part).to_bytes(8, "big") + part for part in (domain.encode(), version.encode()))

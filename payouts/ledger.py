@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 from core.clock import Instant
 from core.errors import Conflict
 from payouts.digests import VERSION, WITH_PERIOD, chain, entry_bytes
-from payouts.periods import month_of, period_for
+from payouts.periods import month_of, months, period_for
 from store.commissions import Commission
 from store.ledger import Entry, Posting, calendar_of, entries_by_key, head, insert_entries
 
@@ -51,6 +51,9 @@ EXPENSE: Account = "expense"
 REVERSED: Account = "reversed"
 FORMER_ACCOUNT = "batched"
 """The one name of earlier versions of the program that is no account any more; an entry of kind accounts_renamed empties it."""
+
+ACCOUNTS = frozenset(get_args(Account))
+ALSO_FORMER = ACCOUNTS | {FORMER_ACCOUNT}
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -89,18 +92,20 @@ def post_all(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
     tenant_id = drafts[0].tenant_id
     posted = entries_by_key(connection, tenant_id, [draft.idempotency_key for draft in drafts])
     number, previous = head(connection, tenant_id)
-    calendar = calendar_of(connection, tenant_id)
+    time_zone, closed = calendar_of(connection, tenant_id)
+    month_at = months(time_zone)
     numbers, new = [], []
     for draft in drafts:
         _check(draft, tenant_id)
         entry = posted.get(draft.idempotency_key)
         if entry is None:
             number += 1
-            entry = _entry(draft, number, previous, *calendar)
+            month = month_at(draft.posted_at if draft.subject_at is None else draft.subject_at)
+            entry = _entry(draft, number, previous, month, closed)
             previous = entry.hash
             posted[draft.idempotency_key] = entry
             new.append(entry)
-        elif not _is_repeat(entry, draft, calendar[0]):
+        elif not _is_repeat(entry, draft, time_zone):
             raise Conflict(
                 f"entry {entry.number} of {tenant_id} was posted under {draft.idempotency_key!r} with another content; nothing was posted"
             )
@@ -138,8 +143,12 @@ def accrual_postings(rows: Iterable[Commission]) -> tuple[Posting, ...]:
     )
 
 
-def unbalanced(postings: Iterable[Posting]) -> tuple[str, str, int] | None:
+def unbalanced(postings: Sequence[Posting]) -> tuple[str, str, int] | None:
     """The first ``(affiliate_id, currency, sum)`` that is not zero, or None for a sound entry."""
+    if len(postings) == 2:
+        one, other = postings
+        if one.amount_minor == -other.amount_minor and one.affiliate_id == other.affiliate_id and one.currency == other.currency:
+            return None  # as nearly every entry
     sums: dict[tuple[str, str], int] = {}
     for posting in postings:
         key = (posting.affiliate_id, posting.currency)
@@ -163,23 +172,12 @@ def hash_of(entry: Entry, previous_hash: str) -> str:
     return chain(previous_hash, content, WITH_PERIOD if entry.period else VERSION)
 
 
-def _entry(draft: Draft, number: int, previous_hash: str, time_zone: str, closed: str) -> Entry:
-    month = month_of(draft.posted_at if draft.subject_at is None else draft.subject_at, time_zone)
+def _entry(draft: Draft, number: int, previous_hash: str, month: str, closed: str) -> Entry:
     period = period_for(month, closed)
-    entry = Entry(
-        tenant_id=draft.tenant_id,
-        number=number,
-        kind=draft.kind,
-        idempotency_key=draft.idempotency_key,
-        posted_at=draft.posted_at,
-        memo=draft.memo if period == month or draft.subject_at is None else _late(draft.memo, month),
-        evidence_hash=draft.evidence_hash,
-        postings=draft.postings,
-        previous_hash=previous_hash,
-        hash="",
-        period=period,
-    )
-    return msgspec.structs.replace(entry, hash=hash_of(entry, previous_hash))
+    memo = draft.memo if period == month or draft.subject_at is None else _late(draft.memo, month)
+    fields = (draft.tenant_id, number, draft.kind, draft.idempotency_key, draft.posted_at, memo, draft.evidence_hash, draft.postings)
+    digest = chain(previous_hash, entry_bytes(*fields, period), WITH_PERIOD)
+    return Entry(*fields, previous_hash, digest, period)
 
 
 def _late(memo: str, month: str) -> str:
@@ -189,8 +187,9 @@ def _late(memo: str, month: str) -> str:
 def _check(draft: Draft, tenant_id: str) -> None:
     assert draft.tenant_id == tenant_id, "one call posts for one tenant"
     assert unbalanced(draft.postings) is None, "an entry sums to zero per affiliate and currency"
-    known = (*get_args(Account), FORMER_ACCOUNT) if draft.kind == "accounts_renamed" else get_args(Account)
-    assert all(posting.account in known and posting.amount_minor for posting in draft.postings), "known account, amount"
+    known = ALSO_FORMER if draft.kind == "accounts_renamed" else ACCOUNTS
+    for posting in draft.postings:
+        assert posting.account in known and posting.amount_minor, "known account, amount"  # noqa: PT018
 
 
 def _is_repeat(entry: Entry, draft: Draft, time_zone: str) -> bool:

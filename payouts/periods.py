@@ -5,6 +5,7 @@ is closed, to the earliest open one. Closing a month closes all before it. Nothi
 difference in an open month and says for which month it is. The database refuses an entry of a closed month once more.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -38,6 +39,20 @@ def month_of(at: Instant, time_zone: str) -> str:
     with suppress(OverflowError):  # the calendar's first and last hours have no local time
         moment = moment.astimezone(ZoneInfo(time_zone))
     return f"{moment.year:04}-{moment.month:02}"
+
+
+def months(time_zone: str) -> Callable[[Instant], str]:
+    """:func:`month_of` for many instants of one time zone: it looks the calendar up once a month, not once an instant."""
+    month, start, end = "", 0, 0
+
+    def of(at: Instant) -> str:
+        nonlocal month, start, end
+        if not start <= at < end:
+            found = month_of(at, time_zone)
+            start, end, month = at, end_of(found, time_zone) if is_month(found) else at, found
+        return month
+
+    return of
 
 
 def next_month(month: str) -> str:

@@ -1,5 +1,7 @@
 """Recompute what was booked: every order's target from what it was priced on equals the sum of its rows, and every hash fits. Reads only.
 
+A day of clicks and impressions comes to its rows from the numbers that were counted.
+
 What an order was priced on is kept with it (its setting and its standing, in ``accruals``); the rest are facts of the events store and
 immutable versions of rate cards. So an order comes to the same cent for ever, whatever becomes of members, codes, stores and rates.
 """
@@ -18,6 +20,8 @@ from payouts.pricing import Target, prepare, target_of
 from payouts.pricings import Priced, asks_touches, priced_of
 from payouts.setting import Setting
 from payouts.tariffs import tariff_of
+from payouts.traffic import is_traffic
+from payouts.traffic_accrual import recompute_traffic
 from store import accruals, commissions
 from store.accruals import Accrual
 from store.books import Books
@@ -29,7 +33,10 @@ DIFFERENCES_SHOWN = 1_000
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What does not fit: of an order, or of one line, affiliate and part of it. Amounts are what is booked and what is recomputed."""
+    """What does not fit: of an order, a lead or what stands for a day of traffic, or of one line, affiliate and part of it.
+
+    Amounts are what is booked and what is recomputed.
+    """
 
     order_id: str
     what: str
@@ -41,17 +48,19 @@ class Difference(msgspec.Struct, frozen=True):
     currency: str = ""
 
     def __str__(self) -> str:
+        subject = self.order_id.strip() if is_traffic(self.order_id) else spoken(self.order_id)
         names = (f"line {self.line_id}" if self.line_id else "", self.affiliate_id, self.part)
-        return f"{spoken(self.order_id)}{''.join(f', {name}' for name in names if name)}: {self.what}"
+        return f"{subject}{''.join(f', {name}' for name in names if name)}: {self.what}"
 
 
 class RecomputeReport(msgspec.Struct, frozen=True):
-    """What was recomputed. ``waiting`` orders have news that are not booked yet, ``earlier`` were booked by an earlier version of the
-    program, which did not keep what it priced on, ``unbooked`` could not be booked (their problem is in the books): these were left
-    out. Of the differences, the first thousand.
+    """What was recomputed: orders, and days of clicks and impressions. ``waiting`` orders have news that are not booked yet, ``earlier``
+    were booked by an earlier version of the program, which did not keep what it priced on, ``unbooked`` could not be booked (their
+    problem is in the books): these were left out. Of the differences, the first thousand.
     """
 
     orders: int = 0
+    days: int = 0
     commissions: int = 0
     waiting: int = 0
     earlier: int = 0
@@ -71,7 +80,7 @@ class RecomputeReport(msgspec.Struct, frozen=True):
 def recompute(
     books: Books, events: EventsStore, tenant_id: str, progress: Callable[[int], None] = lambda _done: None, limit: int = ORDERS_AT_ONCE
 ) -> RecomputeReport:
-    """Every order of one tenant. ``progress`` hears how many are done.
+    """Every order and every day of traffic of one tenant. ``progress`` hears how many are done.
 
     Raises:
         NotFound: there is no such tenant.
@@ -89,13 +98,22 @@ def recompute(
             posted = commissions.of_orders(connection, tenant_id, order_ids)
             rejected = rejected_of(connection, tenant_id, order_ids)
         if not known:
-            return report
+            return report + _traffic(books, tenant_id)
         found = {facts.order.order_id: facts for facts in read_facts(events, tenant_id, order_ids, touches, tariff.tenant.currency)}
         for one in known:
             rows = [row for row in posted.get(one.order_id, []) if row.subject in ("order", "lead")]
             report += _order(one, found.get(one.order_id), rows, rejected.get(one.order_id, frozenset()), tariff)
         after, done = order_ids[-1], done + len(known)
         progress(done)
+
+
+def _traffic(books: Books, tenant_id: str) -> RecomputeReport:
+    days, rows, differences = 0, 0, list[Difference]()
+    with books.reading() as connection:
+        for one in recompute_traffic(connection, tenant_id):
+            days, rows = days + 1, rows + one.commissions
+            differences += [Difference(one.order_id, one.wrong)] if one.wrong else []
+    return RecomputeReport(days=days, commissions=rows, differing=len(differences), differences=tuple(differences))
 
 
 def _order(known: Accrual, facts: Facts | None, rows: Sequence[Commission], rejected: frozenset[str], tariff: Tariff) -> RecomputeReport:
@@ -110,7 +128,7 @@ def _order(known: Accrual, facts: Facts | None, rows: Sequence[Commission], reje
         differences = list(_differences(known, priced, facts, rows, rejected, tariff))
     except (ArithmeticError, AssertionError, LookupError, msgspec.ValidationError, ValueError) as error:
         differences = [Difference(known.order_id, f"it cannot be recomputed: {type(error).__name__}: {error}")]
-    return RecomputeReport(1, len(rows), differing=len(differences), differences=tuple(differences))
+    return RecomputeReport(orders=1, commissions=len(rows), differing=len(differences), differences=tuple(differences))
 
 
 def _differences(

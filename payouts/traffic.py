@@ -74,7 +74,7 @@ def order_id_of(subject: TrafficSubject, programme_id: str, affiliate_id: str, d
 
 def is_traffic(order_id: str) -> bool:
     """True for what :func:`order_id_of` made."""
-    return order_id.startswith(" ")
+    return order_id.startswith((" click:", " impression:"))
 
 
 def pays_traffic(card: RateCard) -> bool:

@@ -5,7 +5,7 @@ day's numbers, under the tenant's ledger lock: a repeat, a crash between two sta
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -415,22 +415,28 @@ def _book_one(
     return len(new)
 
 
-def recompute_traffic(books: Books, tenant: Tenant, cards: Cards) -> list[str]:
-    """Price a tenant's days once more from what is kept of them, and tell those whose commissions are not that; a sentence each.
+class Recomputed(msgspec.Struct, frozen=True):
+    """A day priced once more: how many commissions it has, and what of them does not follow from what is kept; empty where all does."""
+
+    order_id: str
+    commissions: int
+    wrong: str
+
+
+def recompute_traffic(connection: Connection, tenant_id: str) -> Iterator[Recomputed]:
+    """Price every day of a tenant once more from what is kept of it.
 
     The numbers are those that were counted: the clicks themselves may have lost what told them apart.
     """
-    wrong, after = list[str](), ""
-    while True:
-        with books.reading() as connection:
-            days = days_after(connection, tenant.tenant_id, after, DAYS_AT_ONCE)
-            posted = commissions.of_orders(connection, tenant.tenant_id, [day.order_id for day in days])
-            for day in days:
-                month = [day] if day.subject == "click" else _month_of(connection, day)
-                if what := differs(day, month, cards.get(day.programme_id, ()), posted.get(day.order_id, [])):
-                    wrong.append(f"{day.order_id.strip()} of {day.tenant_id}: {what}")
-        if len(days) < DAYS_AT_ONCE:
-            return wrong
+    after, cards = "", dict[str, tuple[RateCard, ...]]()
+    while days := days_after(connection, tenant_id, after, DAYS_AT_ONCE):
+        posted = commissions.of_orders(connection, tenant_id, [day.order_id for day in days])
+        for day in days:
+            if day.programme_id not in cards:
+                cards[day.programme_id] = rate_cards_of(connection, tenant_id, day.programme_id)
+            month = [day] if day.subject == "click" else _month_of(connection, day)
+            rows_of_day = posted.get(day.order_id, [])
+            yield Recomputed(day.order_id, len(rows_of_day), differs(day, month, cards[day.programme_id], rows_of_day))
         after = days[-1].order_id
 
 

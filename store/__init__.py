@@ -7,8 +7,8 @@ running engine lends its events store), ``versions`` (is a schema this program's
 
 The books' statements, one noun each: ``catalogue``, ``partners`` (what orders ask of it, in bulk), ``links``, ``programmes``,
 ``sessions``, ``receipts``, ``commissions``, ``accruals``, ``booked`` (both, of a whole period), ``standing`` (what
-orders mean for each other), ``ledger``, ``periods``, ``holds``, ``adjustments``, ``batches``, ``earnings``,
-``reports``, ``rates`` (published exchange rates), ``traffic`` (days of clicks), ``overrides`` (what people decided
-instead), ``reruns`` (periods to decide anew), ``disputes``, ``replays``, ``identity`` (receipts without an erased
-identifier).
+orders mean for each other), ``ledger``, ``writing`` (many rows at once), ``periods``, ``holds``, ``adjustments``,
+``batches``, ``earnings``, ``reports``, ``rates`` (published exchange rates), ``traffic`` (days of clicks), ``overrides``
+(what people decided instead), ``reruns`` (periods to decide anew), ``disputes``, ``replays``, ``identity`` (receipts
+without an erased identifier).
 """

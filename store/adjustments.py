@@ -77,6 +77,12 @@ def all_adjustments(connection: Connection, tenant_id: str) -> list[Adjustment]:
     return [Adjustment(*row) for row in connection.execute(mine)]
 
 
+def adjustments_named(connection: Connection, tenant_id: str, adjustment_ids: Sequence[str]) -> list[Adjustment]:
+    """Those of these ids that there are, by id."""
+    mine = (adjustments.c.tenant_id == tenant_id) & adjustments.c.adjustment_id.in_(adjustment_ids)
+    return [Adjustment(*row) for row in connection.execute(select(*_COLUMNS).where(mine).order_by(adjustments.c.adjustment_id))]
+
+
 def reasons(connection: Connection, tenant_id: str, adjustment_ids: Sequence[str]) -> dict[str, str]:
     """Adjustment -> why it was made."""
     mine = (adjustments.c.tenant_id == tenant_id) & adjustments.c.adjustment_id.in_(adjustment_ids)

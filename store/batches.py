@@ -11,6 +11,7 @@ from core.clock import Instant
 from store.commissions import Claimed, State
 from store.schema import affiliates, batches, commissions, payout_lines, payouts
 
+IDS_AT_ONCE = 500
 BatchState = Literal["prepared", "approved", "settled", "void"]
 WhyLeftOut = Literal["negative", "below_minimum", "no_bank_details"]
 
@@ -192,15 +193,21 @@ def end_lines(connection: Connection, tenant_id: str, batch_id: str) -> None:
     connection.execute(update(payout_lines).where(mine).values(live=False))
 
 
-def live_batches(connection: Connection, tenant_id: str) -> dict[str, str]:
-    """Commission id -> state of the batch in which it has a live line."""
+def live_batches(connection: Connection, tenant_id: str, commission_ids: Sequence[str] | None = None) -> dict[str, str]:
+    """Commission id -> state of the batch in which it has a live line; ``twice`` for two. Of these commissions, or of all."""
     found: dict[str, str] = {}
     in_payout = (payouts.c.tenant_id == payout_lines.c.tenant_id) & (payouts.c.payout_id == payout_lines.c.payout_id)
     in_batch = (batches.c.tenant_id == payouts.c.tenant_id) & (batches.c.batch_id == payouts.c.batch_id)
     joined = payout_lines.join(payouts, in_payout).join(batches, in_batch)
     live = select(payout_lines.c.commission_id, batches.c.state).select_from(joined)
-    for commission_id, state in connection.execute(live.where(payout_lines.c.tenant_id == tenant_id, payout_lines.c.live)):
-        found[commission_id] = "twice" if commission_id in found else state
+    live = live.where(payout_lines.c.tenant_id == tenant_id, payout_lines.c.live)
+    pages = (
+        [None] if commission_ids is None else [commission_ids[at : at + IDS_AT_ONCE] for at in range(0, len(commission_ids), IDS_AT_ONCE)]
+    )
+    for ids in pages:
+        wanted = live if ids is None else live.where(payout_lines.c.commission_id.in_(ids))
+        for commission_id, state in connection.execute(wanted):
+            found[commission_id] = "twice" if commission_id in found else state
     return found
 
 

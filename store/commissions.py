@@ -13,9 +13,11 @@ Kind = Literal["sale", "refund", "redecision", "rejection", "adjustment", "bonus
 State = Literal["none", "pending", "held", "approved", "payable", "paid"]
 Subject = Literal["order", "lead", "click", "impression", "bonus", "adjustment"]
 READ_AT_ONCE = 5_000
+IDS_AT_ONCE = 500
+STRAY_AT_ONCE = 100
 
 
-class Commission(msgspec.Struct, frozen=True):
+class Commission(msgspec.Struct, frozen=True, gc=False):
     """One booked difference. ``state`` is none exactly where ``amount_minor`` is zero; then ``reason`` says why.
 
     ``base_minor`` is the part of the line's net that the row is about: added by a sale, taken back by a refund.
@@ -164,9 +166,43 @@ def read_all(connection: Connection, tenant_id: str) -> Iterator[Commission]:
         after = rows[-1].commission_id
 
 
-def amounts_in_payouts(connection: Connection, tenant_id: str) -> dict[str, int]:
-    """Commission id -> its amount, of every commission that a payout line names."""
+def of_entries(connection: Connection, tenant_id: str, first: int, last: int) -> list[Commission]:
+    """The rows that these entries booked (``last`` inclusive), by entry and id."""
+    mine = (commissions.c.tenant_id == tenant_id) & commissions.c.entry_number.between(first, last)
+    ordered = select(*_COLUMNS).where(mine).order_by(commissions.c.entry_number, commissions.c.commission_id)
+    return [Commission(*row) for row in connection.execute(ordered).all()]
+
+
+def stray_rows(connection: Connection, tenant_id: str, last: int) -> list[Commission]:
+    """A few of the rows that name an entry outside 1 to ``last``, which only tampering makes."""
+    found: list[Commission] = []
+    for outside in (commissions.c.entry_number < 1, commissions.c.entry_number > last):
+        stray = select(*_COLUMNS).where(commissions.c.tenant_id == tenant_id, outside)
+        found += (Commission(*row) for row in connection.execute(stray.order_by(commissions.c.entry_number).limit(STRAY_AT_ONCE)))
+    return found
+
+
+def without_entry(connection: Connection, tenant_id: str) -> Iterator[Commission]:
+    """The rows that no entry booked, by id: they earn nothing."""
+    mine = (commissions.c.tenant_id == tenant_id) & commissions.c.entry_number.is_(None)
+    statement = select(*_COLUMNS).where(mine).order_by(commissions.c.commission_id)
+    with connection.execute(statement, execution_options={"yield_per": READ_AT_ONCE}) as rows:
+        for row in rows:
+            yield Commission(*row)
+
+
+def by_ids(connection: Connection, tenant_id: str, commission_ids: Sequence[str]) -> Iterator[Commission]:
+    """These rows, by id."""
+    for start in range(0, len(commission_ids), IDS_AT_ONCE):
+        mine = commissions.c.commission_id.in_(commission_ids[start : start + IDS_AT_ONCE])
+        yield from sorted(_read(connection, (commissions.c.tenant_id == tenant_id) & mine), key=lambda row: row.commission_id)
+
+
+def amounts_in_payouts(connection: Connection, tenant_id: str, payout_ids: Sequence[str] | None = None) -> dict[str, int]:
+    """Commission id -> its amount, of every commission that a payout line names; of these payouts, or of all."""
     named = select(payout_lines.c.commission_id).where(payout_lines.c.tenant_id == tenant_id)
+    if payout_ids is not None:
+        named = named.where(payout_lines.c.payout_id.in_(payout_ids))
     mine = (commissions.c.tenant_id == tenant_id) & commissions.c.commission_id.in_(named)
     return {row[0]: int(row[1]) for row in connection.execute(select(commissions.c.commission_id, commissions.c.amount_minor).where(mine))}
 

@@ -76,9 +76,9 @@ def read_steps(connection: Connection, tenant_id: str, limit: int = 200) -> list
     return [HoldStep(*row) for row in connection.execute(mine)]
 
 
-def all_steps(connection: Connection, tenant_id: str) -> list[HoldStep]:
-    """Everything said, oldest first."""
-    mine = select(*_COLUMNS).where(holds.c.tenant_id == tenant_id).order_by(holds.c.number)
+def all_steps(connection: Connection, tenant_id: str, after: int = 0) -> list[HoldStep]:
+    """Everything said behind step ``after``, oldest first."""
+    mine = select(*_COLUMNS).where(holds.c.tenant_id == tenant_id, holds.c.number > after).order_by(holds.c.number)
     return [HoldStep(*row) for row in connection.execute(mine)]
 
 

@@ -1,19 +1,20 @@
 """The ledger's rows: entries and their postings, per tenant, numbered from 1 without gaps. Statements only."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from core.clock import Instant
 from store.schema import batches, commissions, entries, periods, postings, tenants
+from store.writing import write_rows
 
 READ_AT_ONCE = 2_000
+KEYS_AT_ONCE = 500
 
 
-class Posting(msgspec.Struct, frozen=True, array_like=True):
+class Posting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One side of an entry. Positive is credit (towards the affiliate), negative is debit; never zero.
 
     What was converted keeps its origin: amount and currency, and the rate with its source and its day (``2026-11-20``).
@@ -30,7 +31,7 @@ class Posting(msgspec.Struct, frozen=True, array_like=True):
     rate_date: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A set of postings that sum to zero per currency. ``hash`` chains it to the entry before (payouts.digests).
 
     ``evidence_hash`` covers the commissions or the batch that the entry books; empty where it only moves between accounts.
@@ -52,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 _ENTRY = [column for column in Entry.__struct_fields__ if column != "postings"]
 _POSTING = list(Posting.__struct_fields__)
+_SIDES = Entry.__struct_fields__.index("postings")
 
 
 def head(connection: Connection, tenant_id: str) -> tuple[int, str]:
@@ -81,14 +83,22 @@ def insert_entries(connection: Connection, batch: Sequence[Entry]) -> None:
     """Write entries with their postings, in two statements."""
     if not batch:
         return
-    connection.execute(insert(entries), [{name: getattr(entry, name) for name in _ENTRY} for entry in batch])
-    rows = [
-        {"tenant_id": entry.tenant_id, "number": entry.number, "position": position, **msgspec.structs.asdict(posting)}
-        for entry in batch
-        for position, posting in enumerate(entry.postings)
-    ]
-    if rows:
-        connection.execute(insert(postings), rows)
+    write_rows(connection, entries, _ENTRY, map(_entry_row, batch))
+    write_rows(
+        connection,
+        postings,
+        ("tenant_id", "number", "position", *_POSTING),
+        (
+            (entry.tenant_id, entry.number, position, *msgspec.structs.astuple(posting))
+            for entry in batch
+            for position, posting in enumerate(entry.postings)
+        ),
+    )
+
+
+def _entry_row(entry: Entry) -> tuple[Any, ...]:
+    values = msgspec.structs.astuple(entry)
+    return values[:_SIDES] + values[_SIDES + 1 :]
 
 
 def entries_by_key(connection: Connection, tenant_id: str, keys: Sequence[str]) -> dict[str, Entry]:
@@ -99,10 +109,25 @@ def entries_by_key(connection: Connection, tenant_id: str, keys: Sequence[str]) 
 
 def read_entries(connection: Connection, tenant_id: str) -> Iterator[Entry]:
     """A tenant's ledger from its first entry, a few thousand rows at a time."""
-    after = 0
-    while page := _read(connection, (entries.c.tenant_id == tenant_id) & (entries.c.number > after), READ_AT_ONCE):
+    for page in read_pages(connection, tenant_id):
         yield from page
+
+
+def read_pages(connection: Connection, tenant_id: str, after: int = 0) -> Iterator[list[Entry]]:
+    """The entries behind number ``after``, in their order, a few thousand at a time."""
+    while page := _read(connection, (entries.c.tenant_id == tenant_id) & (entries.c.number > after), READ_AT_ONCE):
+        yield page
         after = page[-1].number
+
+
+def hashes_of(connection: Connection, tenant_id: str, numbers: Iterable[int]) -> dict[int, str]:
+    """The stored hashes of these entries, by number; those that do not exist are left out."""
+    found: dict[int, str] = {}
+    wanted = sorted(set(numbers))
+    for start in range(0, len(wanted), KEYS_AT_ONCE):
+        mine = (entries.c.tenant_id == tenant_id) & entries.c.number.in_(wanted[start : start + KEYS_AT_ONCE])
+        found |= {row[0]: row[1] for row in connection.execute(select(entries.c.number, entries.c.hash).where(mine))}
+    return found
 
 
 def account_sums(connection: Connection, tenant_id: str | None = None, affiliate_id: str | None = None) -> list[tuple[Any, ...]]:
@@ -117,9 +142,14 @@ def account_sums(connection: Connection, tenant_id: str | None = None, affiliate
 
 
 def tenants_with_money(connection: Connection) -> list[str]:
-    """Tenants with anything in the ledger, among commissions or in batches."""
-    tables = (entries, postings, commissions, batches)
-    return sorted({tenant_id for table in tables for tenant_id in connection.scalars(select(table.c.tenant_id).distinct())})
+    """Tenants with anything in the ledger, among commissions or in batches. Looks at one row of each, however many they have."""
+    found: set[str] = set()
+    for table in (entries, postings, commissions, batches):
+        name = ""
+        while name is not None:
+            name = connection.scalar(select(func.min(table.c.tenant_id)).where(table.c.tenant_id > name))
+            found |= {name} if name is not None else set()
+    return sorted(found)
 
 
 def tenants_to_rename(connection: Connection, key: str) -> list[str]:
@@ -147,26 +177,38 @@ def taken_back_without_period(connection: Connection, tenant_id: str) -> dict[tu
     return {(row[0], row[1]): -int(row[2]) for row in rows}
 
 
-def stray_posting(connection: Connection, tenant_id: str) -> tuple[int, int] | None:
-    """``(number, position)`` of the first posting without an entry; foreign keys refuse it, so only tampering makes one."""
-    entry = select(entries.c.number).where(entries.c.tenant_id == postings.c.tenant_id, entries.c.number == postings.c.number).exists()
-    stray = select(postings.c.number, postings.c.position).where(postings.c.tenant_id == tenant_id, ~entry)
-    row = connection.execute(stray.order_by(postings.c.number, postings.c.position).limit(1)).first()
-    return (int(row[0]), int(row[1])) if row else None
+def stray_posting(connection: Connection, tenant_id: str, last: int) -> tuple[int, int] | None:
+    """``(number, position)`` of the first posting outside entries 1 to ``last``; foreign keys refuse it, so only tampering makes one."""
+    for outside in (postings.c.number < 1, postings.c.number > last):
+        stray = select(postings.c.number, postings.c.position).where(postings.c.tenant_id == tenant_id, outside)
+        row = connection.execute(stray.order_by(postings.c.number, postings.c.position).limit(1)).first()
+        if row:
+            return int(row[0]), int(row[1])
+    return None
 
 
 def _read(connection: Connection, condition: Any, limit: int | None = None) -> list[Entry]:
     rows = connection.execute(select(*(entries.c[name] for name in _ENTRY)).where(condition).order_by(entries.c.number).limit(limit)).all()
     if not rows:
         return []
-    sides = _postings(connection, rows[0].tenant_id, [row.number for row in rows])
-    return [Entry(**row._mapping, postings=sides.get(row.number, ())) for row in rows]
+    sides = _postings(connection, rows[0][0], [row[1] for row in rows])
+    return [
+        Entry(tenant_id, number, kind, key, posted_at, memo, evidence, tuple(sides.get(number, ())), previous, digest, period)
+        for tenant_id, number, kind, key, posted_at, memo, evidence, previous, digest, period in rows
+    ]
 
 
-def _postings(connection: Connection, tenant_id: str, numbers: Sequence[int]) -> dict[int, tuple[Posting, ...]]:
+def _postings(connection: Connection, tenant_id: str, numbers: Sequence[int]) -> dict[int, list[Posting]]:
     wanted = (postings.c.tenant_id == tenant_id) & postings.c.number.between(numbers[0], numbers[-1])
     if len(numbers) <= numbers[-1] - numbers[0]:
         wanted &= postings.c.number.in_(numbers)
     statement = select(postings.c.number, *(postings.c[name] for name in _POSTING)).where(wanted)
-    ordered = connection.execute(statement.order_by(postings.c.number, postings.c.position))
-    return {number: tuple(Posting(*row[1:]) for row in rows) for number, rows in groupby(ordered, key=lambda row: int(row[0]))}
+    found: dict[int, list[Posting]] = {}
+    last, mine = 0, list[Posting]()
+    ordered = connection.execute(statement.order_by(postings.c.number, postings.c.position)).all()
+    for number, account, affiliate_id, currency, amount, original, original_minor, rate, source, day in ordered:
+        if number != last:
+            last, mine = number, []
+            found[number] = mine
+        mine.append(Posting(account, affiliate_id, currency, amount, original, original_minor, rate, source, day))
+    return found

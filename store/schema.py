@@ -206,6 +206,7 @@ commissions = Table(
     CheckConstraint("state IN ('none', 'pending', 'held', 'approved', 'payable', 'paid')", name="state"),
     UniqueConstraint("tenant_id", "idempotency_key"), _to("programmes", "tenant_id", "programme_id"),
     Index(None, "tenant_id", "order_id"), Index(None, "affiliate_id", "tenant_id"), Index(None, "tenant_id", "state", "hold_until"),
+    Index(None, "tenant_id", "entry_number"),
 )  # fmt: skip
 """Append-only differences: what an order line earns an affiliate is the sum of its rows. Only ``state`` ever moves."""
 accruals = Table(

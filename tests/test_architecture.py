@@ -69,6 +69,7 @@ IO_MODULES = {
         "installation": "the data folder's files",
         "migrate": "both stores' schemas",
         "versions": "books",
+        "writing": "books",
     },
     "tracker": {
         "app": "composition: opens what the edge needs",
@@ -125,6 +126,7 @@ IO_MODULES = {
         "batches": "books",
         "bonuses": "books",
         "booking": "records of store.commissions",
+        "checkpoints": "a file in the data folder",
         "commissions": "books",
         "decided": "books",
         "digests": "records of store.ledger",

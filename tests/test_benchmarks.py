@@ -131,6 +131,14 @@ def test_accrue_is_compared_with_the_very_rows_it_wrote() -> None:
     assert result["sqlite_accrue"]["rows"]["postings"] == 2 * result["sqlite_accrue"]["rows"]["entries"] > 0
 
 
+def test_the_ledger_is_compared_with_the_very_rows_it_wrote_and_verifies() -> None:
+    result = run("ledger", "--posted=60", "--batch=20", "--rounds=1", "--postgresql=0", "--entries=150", "--new=20")
+
+    assert_ratios(result, "sqlite_post_vs_bare_rows", "verify_vs_bare_reading")
+    assert result["verify_full"]["records_per_s"] > 0
+    assert result["verify_new"]["seconds"] > 0
+
+
 def test_peers_are_skipped_loudly_where_they_cannot_be_installed() -> None:
     result = run("peers", "--journeys=200", "--rounds=1", "--env=/dev/null")
 

@@ -157,3 +157,4 @@ def test_a_day_has_an_id_that_no_order_can_have_and_that_fits_its_column():
     assert long != order_id_of("impression", "p" * 63, "b" * 63, "2026-11-20")
     assert is_traffic(long)
     assert not is_traffic("click:2026-11-20:main:anna")
+    assert not is_traffic(" lead:L-1")

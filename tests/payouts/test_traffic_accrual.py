@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from core.catalogue import Affiliate, Clause, Limit, Membership, Policy, Programme, RateCard, Rule, Tenant
 from core.clock import DAY, HOUR, MINUTE, Instant, parse_instant
@@ -17,10 +17,11 @@ from payouts.accrue import accrue_once
 from payouts.balances import balances_of_tenant
 from payouts.holds import hold, reject
 from payouts.rates import import_rates
-from payouts.traffic_accrual import EVERY_MS, FORGOTTEN, NO_RATE, TrafficMemory, TrafficReport, accrue_traffic, recompute_traffic
+from payouts.recompute import recompute
+from payouts.traffic_accrual import EVERY_MS, FORGOTTEN, NO_RATE, TrafficMemory, TrafficReport, accrue_traffic
 from payouts.verify import verify
 from store.books import Books
-from store.catalogue import find, put, rate_cards_of
+from store.catalogue import put
 from store.commissions import Commission, read_all
 from store.events import EventsStore
 from store.schema import traffic_days
@@ -80,10 +81,11 @@ class World:
             return sorted(read_all(connection, tenant_id), key=lambda row: (row.posted_at, row.order_id, row.idempotency_key))
 
     def recomputed(self) -> list[str]:
+        """What the command says of it."""
+        report = recompute(self.books, self.events, NORTH)
         with self.books.reading() as connection:
-            tenant, cards = find(connection, Tenant, NORTH), rate_cards_of(connection, NORTH, "main")
-        assert tenant is not None
-        return recompute_traffic(self.books, tenant, {"main": cards})
+            assert report.days == connection.scalar(select(func.count()).select_from(traffic_days))
+        return [str(one) for one in report.differences]
 
     def sums(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -427,7 +429,8 @@ def test_what_was_booked_follows_from_what_is_kept(small: World):
             mine = traffic_days.c.order_id == " click:2026-11-16:main:anna"
             before = connection.execute(select(*(traffic_days.c[name] for name in change)).where(mine)).one()
             connection.execute(update(traffic_days).where(mine).values(**change))
-        assert small.recomputed() == [f"click:2026-11-16:main:anna of {NORTH}: {said}"]
+        assert small.recomputed() == [f"click:2026-11-16:main:anna: {said}"]
+        assert str(verify(small.books).fault) == f"traffic_days click:2026-11-16:main:anna of {NORTH}: {said}"
         with small.books.writing() as connection:
             connection.execute(update(traffic_days).where(mine).values(**before._mapping))
     assert small.recomputed() == []

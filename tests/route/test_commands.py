@@ -86,7 +86,9 @@ def test_verify_names_the_row_that_was_tampered_with(stopped: Installation) -> N
     stopped.run("attribute", "--once")
     assert stopped.run_json("verify") | {"heads": []} == {
         "ok": True,
+        "full": True,
         "entries": 1,
+        "earlier": 0,
         "commissions": 1,
         "batches": 0,
         "anchors": 0,
@@ -94,9 +96,12 @@ def test_verify_names_the_row_that_was_tampered_with(stopped: Installation) -> N
         "fault": None,
     }
 
+    again = stopped.run_json("verify")
+    assert (again["ok"], again["full"], again["entries"], again["earlier"]) == (True, False, 0, 1)
     assert stopped.run_json("recompute", "--tenant", "north") == {
         "ok": True,
         "orders": 1,
+        "days": 0,
         "commissions": 1,
         "waiting": 0,
         "earlier": 0,
@@ -113,7 +118,8 @@ def test_verify_names_the_row_that_was_tampered_with(stopped: Installation) -> N
         connection.execute("UPDATE postings SET amount_minor = amount_minor * 2 WHERE number = 1")
         connection.execute("UPDATE commissions SET amount_minor = amount_minor + 1")
     connection.close()
-    broken = stopped.run("verify", "--json")
+    assert stopped.run_json("verify")["ok"], "it was verified before"
+    broken = stopped.run("verify", "--full", "--json")
     assert broken.returncode == 1
     assert "1" in json.loads(broken.stdout)["fault"]
     differing = stopped.run("recompute", "--tenant", "north")

@@ -43,7 +43,7 @@ SETTINGS = Settings()
 # fmt: off
 BOOKS = [
     "0001_books", "0002_append_only", "0003_spools", "0004_caps", "0005_journeys", "0006_disputes", "0007_rate_cards", "0008_ledger",
-    "0009_pricing", "0010_standing", "0011_rates",
+    "0009_pricing", "0010_standing", "0011_rates", "0012_commissions_by_entry",
 ]
 # fmt: on
 HEAD = BOOKS[-1][:4]
