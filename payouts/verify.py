@@ -353,9 +353,14 @@ def _granted(seen: _Seen) -> Iterator[Fault]:
 
 
 def _early(seen: _Seen) -> Iterator[Fault]:
-    """What is past its order's hold got there by an entry that was posted then or later."""
-    for row in seen.early:
-        if row.hold_until > seen.newest_at:
+    """What is past its order's hold got there by an entry that was posted then or later; what came to nothing together needed none."""
+    early = [row for row in seen.early if row.hold_until > seen.newest_at]
+    sums: dict[tuple[str, str], int] = {}
+    for row in early:
+        key = row.affiliate_id, row.currency
+        sums[key] = sums.get(key, 0) + row.amount_minor
+    for row in early:
+        if sums[row.affiliate_id, row.currency]:
             what = f"its state is {row.state}, but its order's hold runs until {format_instant(row.hold_until)}"
             yield Fault(seen.tenant_id, "commissions", row.commission_id, f"{what} (order {row.order_id}, line {row.line_id})")
 
