@@ -22,7 +22,7 @@ _MEASURES: dict[Measure, int] = {"orders": 0, "revenue": 1, "commission": 2}
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What something else than an order, a day of clicks, asks of a limit."""
+    """What something else than an order, a day of clicks or a lead, asks of a limit."""
 
     place: Place
     limit_id: str
@@ -151,7 +151,7 @@ class Walk:
             asked, at = self._next, self._next.place[0]
             card = version_at(self._cards, at)
             limits = card.limits if card is not None else ()
-            for limit in (limit for limit in limits if limit.limit_id == asked.limit_id and _binds_traffic(limit, card)):
+            for limit in (limit for limit in limits if limit.limit_id == asked.limit_id and _binds_others(limit, card)):
                 if account_of(limit, asked.affiliate_id) == asked.affiliate_id:
                     left = self._left(limit, asked.affiliate_id, at, asked.time_zone)
                     self._grant(limit.limit_id, asked.affiliate_id, at, min(left, asked.asked_minor))
@@ -193,6 +193,6 @@ def _add(sums: list[int], party: Party) -> None:
     sums[2] += party.commission_minor
 
 
-def _binds_traffic(limit: Limit, card: RateCard | None) -> bool:
-    traffic = {rule.rule_id for rule in card.rules if rule.subject != "order"} if card is not None else set()
-    return bool(traffic if not limit.rules else traffic & set(limit.rules))
+def _binds_others(limit: Limit, card: RateCard | None) -> bool:
+    others = {rule.rule_id for rule in card.rules if rule.subject != "order"} if card is not None else set()
+    return bool(others if not limit.rules else others & set(limit.rules))

@@ -106,7 +106,7 @@ def granted_within(connection: Connection, tenant_id: str, programme_id: str, st
 
 
 def grants_of_traffic(connection: Connection, tenant_id: str, programme_id: str, start: Instant, end: Instant) -> list[Grant]:
-    """What days of clicks in ``[start, end)`` asked of limits, by ``(ordered_at, order_id)``."""
+    """What days of clicks, and leads, in ``[start, end)`` asked of limits, by ``(ordered_at, order_id)``."""
     table = grants.c
     mine = (table.tenant_id == tenant_id) & (table.programme_id == programme_id) & table.order_id.like(_OTHERS)
     within = (table.ordered_at >= start) & (table.ordered_at < end)

@@ -1,6 +1,6 @@
 """Leads that earn: each is booked, limited, held, rejected and recomputed like an order, and counts for no tier and no bonus."""
 
-from core.catalogue import Bonus, Clause, Limit, RateCard, Rule, Tier, Tiers
+from core.catalogue import Bonus, Clause, Limit, Membership, RateCard, Rule, Tier, Tiers
 from core.clock import DAY, HOUR
 from core.credit import Credit
 from core.events import Line
@@ -8,6 +8,7 @@ from core.leads import name_of
 from payouts.facts import read_facts
 from payouts.holds import hold, reject, release_due
 from payouts.recompute import recompute
+from payouts.simulate import simulate
 from payouts.verify import verify
 from store.commissions import read_all
 from store.ledger import read_entries
@@ -27,7 +28,8 @@ def said(world: World, name: str) -> list[tuple[str, int, str, str]]:
     return [(row.affiliate_id, row.amount_minor, row.rule_id, row.reason) for row in world.rows(name)]
 
 
-def test_a_lead_earns_the_fixed_amount_of_the_rule_for_its_name(world):
+def test_a_lead_earns_the_fixed_amount_of_the_rule_for_its_name(sqlite_world):
+    world = sqlite_world
     pays(world)
     trial, other = world.lead("L-1", "anna", name="trial"), world.lead("L-2", "anna", "ben")
 
@@ -100,7 +102,33 @@ def test_leads_count_for_no_tier_and_no_bonus(sqlite_world):
         assert {row.subject for row in read_all(connection, NORTH)} == {"order", "lead"}
 
 
-def test_a_lead_is_held_released_rejected_verified_and_recomputed(world):
+def test_a_simulation_leaves_a_leads_part_of_a_limit_taken(sqlite_world):
+    world, now = sqlite_world, sqlite_world.clock()
+    rules, limits = (Rule("all", percent_bps=1000), SIGN_UP), (Limit("most", 12_00, "month"),)
+    pays(world, *rules, limits=limits)
+    world.lead("L-1", "anna", at=now - 3 * HOUR)
+    world.sell("A-1", "anna", at=now - 2 * HOUR)
+    world.accrue()
+    assert world.earned("A-1") == {"anna": 7_00}
+
+    tried = RateCard(NORTH, "main", 2, now - 300 * DAY, HOLD_DAYS, rules, limits=limits)
+    found = simulate(world.events, world.books, NORTH, now - DAY, now, {"main": [tried]})
+
+    assert [(row.affiliate_id, row.before_minor, row.after_minor) for row in found.rows] == [("anna", 7_00, 7_00)]
+
+
+def test_recruiters_have_their_part_of_what_a_lead_earns(sqlite_world):
+    pays(sqlite_world, SIGN_UP, recruiter_bps=(1000,))
+    now = sqlite_world.clock()
+    sqlite_world.put(Membership(NORTH, "main", "anna", "approved", now, now - 400 * DAY, recruited_by="ben"))
+    name = sqlite_world.lead("L-1", "anna", at=now)
+    sqlite_world.accrue()
+
+    assert sqlite_world.earned(name) == {"anna": 5_00, "ben": 50}
+
+
+def test_a_lead_is_held_released_rejected_verified_and_recomputed(sqlite_world):
+    world = sqlite_world
     pays(world)
     now, held, bad = world.clock(), world.lead("L-1", "anna"), world.lead("L-2", "anna")
     world.accrue()
