@@ -124,7 +124,7 @@ def reject(books: Books, tenant_id: str, order_id: str, affiliate_id: str, reaso
     Raises:
         BadInput: neither order nor affiliate is named, or no reason.
         NotFound: nothing was ever booked of the two.
-        Conflict: the order was rejected already.
+        Conflict: the order was rejected already, or is a bonus.
     """
     if order_id:
         return _take_step(books, HoldStep(tenant_id, 0, "reject", order_id, affiliate_id, reason, by, now))
@@ -205,6 +205,8 @@ def _require_subject(connection: Connection, step: HoldStep) -> None:
         rows = of_orders(connection, step.tenant_id, [step.order_id]).get(step.order_id, [])
         if not any(row.amount_minor and step.affiliate_id in ("", row.affiliate_id) for row in rows):
             raise NotFound(f"nothing was booked of {_subject(step)}")
+        if step.action == "reject" and any(row.subject == "bonus" for row in rows):
+            raise Conflict(f"{_subject(step)} is a bonus, which goes with the orders that reach it; reject these, or adjust")
     elif not holds.was_booked(connection, step.tenant_id, step.affiliate_id):
         raise NotFound(f"nothing was booked of {_subject(step)}")
 

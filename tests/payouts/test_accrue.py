@@ -8,7 +8,7 @@ from sqlalchemy import event, text
 
 from core.catalogue import Bonus, Clause, Condition, Limit, Membership, Programme, RateCard, Rule, Segment, Tier, Tiers
 from core.clock import DAY, HOUR, SECOND, as_datetime
-from core.errors import Unavailable
+from core.errors import Conflict, Unavailable
 from core.events import Line
 from payouts.accrue import AccrualReport, accrue_once, run_accrual
 from payouts.commissions import odd_orders
@@ -863,6 +863,21 @@ def test_a_bonus_is_taken_back_no_later_than_it_was_given(sqlite_world):
 
     assert (world.balance("anna").approved_minor, world.balance("anna").pending_minor) == (10_00, 0)
     assert verify(world.books).ok
+
+
+def test_a_bonus_is_rejected_with_its_orders_and_never_by_itself(sqlite_world):
+    """Taken back twice it would stand in the way of whatever else is booked."""
+    world, now = sqlite_world, sqlite_world.clock()
+    bonus = Bonus("first", "orders", "lifetime", 1, 20_00)
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, (Rule("all", percent_bps=1000),), bonuses=(bonus,)))
+    world.sell("A-1", "anna")
+    world.accrue()
+    with pytest.raises(Conflict, match="is a bonus, which goes with the orders that reach it"):
+        reject(world.books, NORTH, " bonus:lifetime:first:main:anna", "", "fraud", "frank@north.example", now)
+
+    reject(world.books, NORTH, "A-1", "", "fraud", "frank@north.example", now)
+    world.accrue()
+    assert world.balance("anna").total_minor == 0
 
 
 def test_a_touchs_country_may_decide_and_is_kept(sqlite_world):
