@@ -32,7 +32,7 @@ DIFFERENCES_SHOWN = 1_000
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What does not fit: of an order or of what stands for a day of traffic, or of one line, affiliate and part of it. Amounts are what is booked and what is recomputed."""
+    """What does not fit: of an order or a day of traffic, or of one line, affiliate and part of it. Amounts: booked and recomputed."""
 
     order_id: str
     what: str
