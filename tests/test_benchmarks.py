@@ -139,6 +139,14 @@ def test_the_ledger_is_compared_with_the_very_rows_it_wrote_and_verifies() -> No
     assert result["verify_new"]["seconds"] > 0
 
 
+def test_the_ledgers_laws_run_as_long_as_one_likes() -> None:
+    result = run("ledger_laws", "--operations=300", "--seed=3")
+
+    assert result["operations"] >= 300
+    assert result["entries"] > 200
+    assert result["fault"] == ""
+
+
 def test_peers_are_skipped_loudly_where_they_cannot_be_installed() -> None:
     result = run("peers", "--journeys=200", "--rounds=1", "--env=/dev/null")
 
