@@ -19,8 +19,6 @@ from core.catalogue import (
     Membership,
     Policy,
     Programme,
-    RateCard,
-    Rule,
     Store,
     Tenant,
     TouchWindow,
@@ -29,6 +27,7 @@ from core.catalogue import (
 from core.clock import DAY, HOUR, Instant
 from core.events import Channel
 from core.scope import Role
+from fairshare.demo.cards import rate_cards
 
 DAYS = 90
 PASSWORD = "fairshare-demo"
@@ -96,6 +95,18 @@ _JOINED: tuple[tuple[str, str, str, int], ...] = (
     (BAZAAR, "kiln", "ivo", 120), (BAZAAR, "kiln", "leo", LEO_JOINED),
 )  # fmt: skip
 """Tenant, programme, affiliate, and how many days before the anchor it was approved."""
+_GROUPS = {
+    NORTH: {"gustav": "testers", "jonas": "testers", "ben": "cashback", "emil": "deals", "anna": "content", "ivo": "comparison"},
+    PAGES: {"charlie": "readers", "hana": "readers", "ben": "cashback"},
+    BAZAAR: {"flora": "interiors", "ben": "cashback", "emil": "deals", "ivo": "comparison"},
+}
+"""What conditions of the rate cards ask for; who is not named is in no group."""
+_RECRUITED = {
+    NORTH: {"leo": "dora", "dora": "anna", "emil": "ben", "gustav": "jonas", "jonas": "anna"},
+    PAGES: {"hana": "charlie", "charlie": "dora"},
+    BAZAAR: {"leo": "flora", "emil": "ben"},
+}
+"""Who brought whom into a programme. Jonas was suspended before recruiters were paid for: his place stays empty."""
 
 
 class DemoLink(msgspec.Struct, frozen=True):
@@ -173,8 +184,8 @@ LINKS: tuple[DemoLink, ...] = tuple(
     )
 )  # fmt: skip
 
-POLICY_CHANGED, RATES_CHANGED = 45, 30
-"""Days before the anchor when version 2 of north's policy, and of its rate card, begins."""
+POLICY_CHANGED = 45
+"""Days before the anchor when version 2 of north's policy begins."""
 
 EXAMPLE_COUPON = "ANNA10"
 EXAMPLE_LINK = "anna-shoes"
@@ -216,7 +227,7 @@ def demo_catalogue(anchor: Instant) -> Catalogue:
         links=tuple(sorted((demo.link for demo in LINKS), key=lambda link: link.code)),
         coupons=tuple(sorted(_coupons(anchor), key=lambda coupon: (coupon.tenant_id, coupon.code))),
         policies=tuple(sorted(_policies(anchor), key=lambda policy: (policy.tenant_id, policy.programme_id, policy.version))),
-        rate_cards=tuple(sorted(_rate_cards(anchor), key=lambda card: (card.tenant_id, card.programme_id, card.version))),
+        rate_cards=tuple(sorted(rate_cards(anchor), key=lambda card: (card.tenant_id, card.programme_id, card.version))),
         users=tuple(sorted(_users(), key=lambda user: user.email)),
         api_keys=tuple(
             sorted(
@@ -234,21 +245,27 @@ def _memberships(anchor: Instant) -> list[Membership]:
     ]
     jonas = Membership(NORTH, "main", "jonas", "suspended", anchor - 160 * DAY, anchor - 158 * DAY, anchor - JONAS_SUSPENDED * DAY)
     kira = Membership(NORTH, "main", "kira", "applied", anchor - 2 * DAY)
-    return [*approved, jonas, kira]
+    return [_placed(member) for member in (*approved, jonas, kira)]
+
+
+def _placed(member: Membership) -> Membership:
+    """With its group and whoever recruited it."""
+    group, recruiter = (by_tenant[member.tenant_id].get(member.affiliate_id, "") for by_tenant in (_GROUPS, _RECRUITED))
+    return msgspec.structs.replace(member, group=group, recruited_by=recruiter)
 
 
 def _coupons(anchor: Instant) -> list[Coupon]:
     since, ended = anchor - 120 * DAY, anchor - EXPIRED_DAYS_AGO * DAY
     return [
-        Coupon(NORTH, "ANNA10", "main", "anna", since),
-        Coupon(NORTH, "BEN5", "main", "ben", since, anchor + 60 * DAY),
-        Coupon(NORTH, "LEO20", "main", "leo", anchor - LEO_JOINED * DAY, anchor + 30 * DAY),
-        Coupon(NORTH, "EMIL15", "main", "emil", since, ended),
-        Coupon(NORTH, "EMILMAY", "main", "emil", anchor - 200 * DAY, anchor - 150 * DAY),
-        Coupon(PAGES, "DORAREADS", "books", "dora", since),
+        Coupon(NORTH, "ANNA10", "main", "anna", since, coupon_class="editorial"),
+        Coupon(NORTH, "BEN5", "main", "ben", since, anchor + 60 * DAY, coupon_class="deal"),
+        Coupon(NORTH, "LEO20", "main", "leo", anchor - LEO_JOINED * DAY, anchor + 30 * DAY, coupon_class="newsletter"),
+        Coupon(NORTH, "EMIL15", "main", "emil", since, ended, coupon_class="deal"),
+        Coupon(NORTH, "EMILMAY", "main", "emil", anchor - 200 * DAY, anchor - 150 * DAY, coupon_class="deal"),
+        Coupon(PAGES, "DORAREADS", "books", "dora", since, coupon_class="newsletter"),
         Coupon(PAGES, "HANA5", "books", "hana", since, ended),
-        Coupon(BAZAAR, "FLORA12", "kiln", "flora", since),
-        Coupon(BAZAAR, "EMILHOME", "linen", "emil", since, anchor + 15 * DAY),
+        Coupon(BAZAAR, "FLORA12", "kiln", "flora", since, coupon_class="editorial"),
+        Coupon(BAZAAR, "EMILHOME", "linen", "emil", since, anchor + 15 * DAY, coupon_class="deal"),
     ]
 
 
@@ -262,41 +279,6 @@ def _policies(anchor: Instant) -> list[Policy]:
         Policy(BAZAAR, "linen", 1, since, "last", (coupon, TouchWindow("click", 7 * 24))),
         Policy(BAZAAR, "kiln", 1, since, "last", (coupon, TouchWindow("click", 30 * 24), view)),
     ]
-
-
-def _rate_cards(anchor: Instant) -> list[RateCard]:
-    since, changed = anchor - 120 * DAY, anchor - RATES_CHANGED * DAY
-    gift_cards = Rule("gift-cards", priority=1, percent_bps=0, categories=("gift cards",))
-    big_tent = Rule("big-tent", priority=10, fixed_minor=25_00, per="unit", skus=("N-TENT-4P",))
-    return [
-        RateCard(
-            NORTH, "main", 1, since, 14,
-            (gift_cards, big_tent, Rule("shoes", 20, percent_bps=800, categories=("shoes",)), Rule("everything", percent_bps=500)),
-        ),
-        RateCard(
-            NORTH, "main", 2, changed, 14,
-            (
-                gift_cards, big_tent, Rule("shoes", 20, percent_bps=900, categories=("shoes",)),
-                Rule("new-customers", 50, percent_bps=725, customer_status="new"), Rule("everything", percent_bps=450),
-            ),
-        ),
-        RateCard(
-            PAGES, "books", 1, since, 30,
-            (
-                Rule("children", 20, percent_bps=1000, categories=("children",)),
-                Rule("first-order", 30, fixed_minor=2_50, per="order", customer_status="new"), Rule("everything", percent_bps=600),
-            ),
-        ),
-        RateCard(BAZAAR, "linen", 1, since, 30, (Rule("everything", percent_bps=1200),)),
-        RateCard(
-            BAZAAR, "kiln", 1, since, 14,
-            (
-                Rule("vases", 20, fixed_minor=4_00, categories=("vases",)),
-                Rule("returning", 30, percent_bps=400, customer_status="returning"),
-                Rule("everything", percent_bps=900),
-            ),
-        ),
-    ]  # fmt: skip
 
 
 def _users() -> list[User]:

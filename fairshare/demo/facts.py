@@ -4,11 +4,14 @@ Instants are milliseconds since 1970, amounts minor units. ``customer_keys`` are
 the same customer. Pure.
 """
 
+import csv
+import io
 from typing import Any
 
 import msgspec
 
 from core.events import Event, Lead, Order, Refund, Touch
+from fairshare.demo.cards import reference_rates
 from fairshare.demo.stages import stages
 from fairshare.demo.world import World
 
@@ -23,7 +26,8 @@ def facts_of(world: World) -> dict[str, Any]:
 
     Each touch also has ``human``: false where a machine made it, or where its link is disabled or unknown. ``stages``: all
     events with ``received_at < booked_at`` were known at a booking; holds that end until ``booked_at`` (for north: until
-    ``prepared_at``) are over; north's batch takes what is payable then, and is paid where it has ``settled_at``.
+    ``prepared_at``) are over; north's batch takes what is payable then, and is paid where it has ``settled_at``. ``rates`` are, by day,
+    what one euro was worth, in decimals.
     """
     lists = {name: [_plain(event, world) for event in world.events if isinstance(event, kind)] for name, kind in _LISTS}
     return {
@@ -31,6 +35,7 @@ def facts_of(world: World) -> dict[str, Any]:
         "anchor": world.anchor,
         "stages": msgspec.to_builtins(stages(world.anchor)),
         "catalogue": _whole(world.catalogue),
+        "rates": {row.pop("Date"): row for row in csv.DictReader(io.StringIO(reference_rates(world.anchor).decode()))},
         **lists,
     }
 

@@ -33,13 +33,14 @@ GOODS: dict[tuple[str, str], tuple[Good, ...]] = {
     (PAGES, "books"): (
         Good("P-NOV-01", "The Lighthouse Ledger", "fiction", 9_99, 9), Good("P-NOV-02", "A Field in Winter", "fiction", 8_99, 8),
         Good("P-CRI-01", "Death of a Bookkeeper", "crime", 7_99, 8), Good("P-CRI-02", "The Oxford Remainder", "crime", 9_49, 6),
-        Good("P-KID-01", "Otter Counts to Ten", "children", 6_99, 8), Good("P-KID-02", "The Paper Boat", "children", 7_49, 6),
+        Good("P-KID-01", "Otter Counts to Ten", "children > picture books", 6_99, 8),
+        Good("P-KID-02", "The Paper Boat", "children > stories", 7_49, 6),
         Good("P-NON-01", "A History of Tea", "non-fiction", 18_99, 5), Good("P-NON-02", "Walking Home", "non-fiction", 12_99, 5),
         Good("P-ART-01", "Drawing from Memory", "art", 34_95, 3), Good("P-STA-01", "Notebook, dotted", "stationery", 5_41, 6),
     ),
     (BAZAAR, "linen"): (
         Good("L-BED-01", "Linen bedding", "bedding", 124_17, 6), Good("L-BED-02", "Pillow case", "bedding", 24_58, 8),
-        Good("L-CUR-01", "Curtain", "curtains", 74_92, 4), Good("L-TOW-01", "Tea towel", "kitchen", 11_58, 9),
+        Good("L-CUR-01", "Curtain", "curtains", 74_92, 4), Good("L-TOW-01", "Tea towel", "kitchen > sale", 11_58, 9),
         Good("L-TAB-01", "Tablecloth", "kitchen", 57_42, 5),
     ),
     (BAZAAR, "kiln"): (

@@ -19,12 +19,14 @@ from core.clock import MINUTE, Clock, Instant, start_of_day
 from core.events import Event, Touch, encode_event
 from core.settings import Settings
 from fairshare.catalog import import_into
+from fairshare.demo.cards import reference_rates
 from fairshare.demo.cast import APPROVER, EXAMPLE_COUPON, EXAMPLE_LINK, NORTH, PREPARER, SIGN_INS, TOKENS, demo_catalogue
 from fairshare.demo.stages import Stage, received_in, stages
 from fairshare.demo.world import SEED, World, build_world
 from payouts.accrue import accrue_once
 from payouts.batches import approve, prepare, settle
 from payouts.holds import release_due
+from payouts.rates import import_rates
 from store import schema
 from store.batches import Batch, read_batches
 from store.books import Books
@@ -79,6 +81,7 @@ def load_demo(settings: Settings, books: Books, events: EventsStore, clock: Cloc
     plan, done = stages(anchor), _stages_done(books)
     if done == len(plan):
         return _report("present", anchor)
+    import_rates(books, reference_rates(anchor), clock)
     world, memory = build_world(anchor, installation_secret(settings), seed), Memory()
     for stage in plan[done:]:
         arrived = received_in(world.events, plan, stage)

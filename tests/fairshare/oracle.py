@@ -9,14 +9,15 @@ Taken on trust from the facts: ``human`` of each touch (whether a user agent is 
 
 Where the documents leave a choice, the docstring of the function says what was chosen.
 
-Read in this order: who earned (:func:`decisions`), what a line earns (:func:`earned_by_line`) or why it does not
-(:func:`why_nothing`), what was booked and paid when (:func:`book`), sums (:func:`commissions_by_state`, :func:`ledger`,
-:func:`credited`).
+Read in this order: who earned (:func:`decisions`), what a line earns (``oracle_cards``), what was booked and paid when (:func:`book`),
+sums (:func:`commissions_by_state`, :func:`ledger`, :func:`credited`).
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+from tests.fairshare.oracle_cards import Granted, Place, Sale, due, laid_over, sale_of
 
 Facts = dict[str, Any]
 Row = dict[str, Any]
@@ -253,90 +254,7 @@ def why_nobody(order: Row, touches: list[Row], verdicts: list[str]) -> str:
     return "no_touch" if own_keys(order) or order["coupons"] else "no_identity"
 
 
-# --- what a line earns: docs/money.md --------------------------------------------------------------------------------
-
-
-def price(order: Row, outcome: Outcome, catalogue: Row) -> Row:
-    """What prices an order for ever: the version in force at its time. ``rules`` follow what is known of the customer."""
-    card = version_in_force(catalogue["rate_cards"], order["tenant_id"], outcome.programme_id, order["occurred_at"])
-    return {
-        "hold_until": order["occurred_at"] + (card["hold_days"] if card else 0) * DAY,
-        "version": card["version"] if card else 0,
-        "all_rules": card["rules"] if card else [],
-        "rules": {},
-    }
-
-
-def rule_for(line: Row, rules: list[Row], status: str) -> Row | None:
-    matching = [
-        rule
-        for rule in rules
-        if (not rule["categories"] or line["category"] in rule["categories"])
-        and (not rule["skus"] or line["sku"] in rule["skus"])
-        and rule["customer_status"] in ("", status)
-    ]
-    return min(matching, key=lambda rule: (rule["priority"], -conditions(rule), rule["rule_id"]), default=None)
-
-
-def conditions(rule: Row) -> int:
-    return bool(rule["categories"]) + bool(rule["skus"]) + bool(rule["customer_status"])
-
-
-def earned_by_line(order: Row, rules: dict[str, Row | None], left: dict[str, int], gone: set[str]) -> dict[str, int]:
-    """What each line earns in all, with ``left`` of its net remaining; ``gone`` are the lines that went back whole."""
-    earned = {}
-    for line in order["lines"]:
-        rule = rules[line["line_id"]]
-        earned[line["line_id"]] = 0 if rule is None or line["line_id"] in gone else line_earns(line, rule, left[line["line_id"]])
-    for rule in rules.values():
-        if rule is not None and rule["fixed_minor"] is not None and rule["per"] == "order":
-            matched = [line["line_id"] for line in order["lines"] if rules[line["line_id"]] == rule and line["line_id"] not in gone]
-            if matched:
-                weights = [left[line_id] for line_id in matched]
-                earned |= dict(zip(matched, laid_over(rule["fixed_minor"], weights), strict=True))
-    return earned
-
-
-def line_earns(line: Row, rule: Row, left: int) -> int:
-    """One line by one rule; rules per order are laid over their lines elsewhere."""
-    if rule["percent_bps"] is not None:
-        return int(left * rule["percent_bps"] // 10_000)
-    if rule["per"] == "line":
-        return int(rule["fixed_minor"])
-    if rule["per"] == "unit":
-        units = -(-line["quantity"] * left // line["net_minor"]) if line["net_minor"] else line["quantity"]
-        return int(units * rule["fixed_minor"])
-    return 0
-
-
-def why_nothing(order: Row, line: Row, outcome: Outcome, priced: Row) -> str:
-    """The documents' reason for a line that earns nothing in the end. All of the demo is in its tenants' currencies.
-
-    A line without net, of an order that goes back, "did not earn and went back": it is ``zero_base``.
-    """
-    rule = priced["rules"][line["line_id"]]
-    if order["test"]:
-        return "test"
-    if not outcome.affiliate_id:
-        return "unattributed"
-    if rule is None:
-        fits = any(rule_for(line, priced["all_rules"], status) for status in ("new", "returning", "lapsed"))
-        return "returning_customer" if fits else "no_rule"
-    if not rule["percent_bps"] and not rule["fixed_minor"]:
-        return "excluded_item" if rule["skus"] else "excluded_category" if rule["categories"] else "no_rule"
-    return "refunded" if line["net_minor"] else "zero_base"
-
-
-def laid_over(total: int, weights: list[int]) -> list[int]:
-    """Parts of ``total`` by ``weights``: largest remainder, ties to the earlier. Without any weight all goes to the first."""
-    whole = sum(weights)
-    if whole == 0:
-        return [total] + [0] * (len(weights) - 1)
-    parts = [total * weight // whole for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda place: (-(total * weights[place] % whole), place))
-    for place in by_remainder[: total - sum(parts)]:
-        parts[place] += 1
-    return parts
+# --- what was booked, and paid: docs/money.md ------------------------------------------------------------------------
 
 
 def refunded(order: Row, refunds: list[Row]) -> tuple[dict[str, int], set[str]]:
@@ -363,79 +281,83 @@ def refunded(order: Row, refunds: list[Row]) -> tuple[dict[str, int], set[str]]:
     return left, gone
 
 
-# --- what was booked, and paid: docs/money.md ------------------------------------------------------------------------
-
-
 class Books(NamedTuple):
     """Everything booked over the three stages.
 
-    ``commissions`` are differences; ``batches`` name what each affiliate got; ``prices`` what priced each order first, and ``left``
-    what is left of its net.
+    ``commissions`` are differences; ``batches`` name what each affiliate got; ``sales`` and ``granted`` say by which rules the credited
+    orders are priced in the end, and what limits left; ``left`` what is left of each order's net.
     """
 
     commissions: list[Row]
     batches: list[Row]
     outcomes: dict[OrderKey, Outcome]
     left: dict[OrderKey, int]
-    prices: dict[OrderKey, Row]
+    sales: dict[OrderKey, Sale]
+    granted: dict[OrderKey, Granted]
 
 
 def book(facts: Facts) -> Books:
     """The three stages: decide, book the difference, release what is due, prepare north's batch, settle it."""
     commissions: list[Row] = []
-    prices: dict[OrderKey, Row] = {}
     batches = []
-    outcomes, left = {}, {}
+    outcomes, left, sales, granted = {}, {}, {}, {}
     for stage in facts["stages"]:
         outcomes = decisions(facts, stage["booked_at"])
-        left = book_differences(facts, stage["booked_at"], outcomes, prices, commissions)
+        left, sales = sold(facts, stage["booked_at"], outcomes)
+        granted = book_differences(facts, stage["booked_at"], sales, commissions)
         for row in commissions:
             over_at = stage["prepared_at"] if row["tenant_id"] == "north" else stage["booked_at"]
             if row["state"] == "pending" and row["hold_until"] <= over_at:
                 row["state"] = "approved"
         batches.append(pay(facts["catalogue"], stage, commissions))
-    return Books(commissions, batches, outcomes, left, prices)
+    return Books(commissions, batches, outcomes, left, sales, granted)
 
 
-def book_differences(
-    facts: Facts, booked_at: int, outcomes: dict[OrderKey, Outcome], prices: dict[OrderKey, Row], commissions: list[Row]
-) -> dict[OrderKey, int]:
-    """Append what each line earns now, less what was booked of it before. Returns what is left of each order's net.
-
-    "First version stays" is read as: of the first booking, be the order credited then or not.
-    """
-    orders, refunds = received_before(facts["orders"], booked_at), received_before(facts["refunds"], booked_at)
-    customers = statuses(facts, booked_at)
-    booked: dict[tuple[str, str, str, str], int] = defaultdict(int)
-    for row in commissions:
-        booked[row["tenant_id"], row["order_id"], row["line_id"], row["affiliate_id"]] += row["amount_minor"]
-    remaining = {}
-    places_of = defaultdict(list)
-    for place in booked:
-        places_of[place[:2]].append(place)
-    for order in orders:
+def sold(facts: Facts, booked_at: int, outcomes: dict[OrderKey, Outcome]) -> tuple[dict[OrderKey, int], dict[OrderKey, Sale]]:
+    """What is left of each order's net, and the credited orders to price."""
+    refunds, customers = received_before(facts["refunds"], booked_at), statuses(facts, booked_at)
+    catalogue = facts["catalogue"]
+    remaining, sales = {}, {}
+    for order in received_before(facts["orders"], booked_at):
         key = (order["tenant_id"], order["order_id"])
-        outcome = outcomes[key]
-        own_refunds = [refund for refund in refunds if (refund["tenant_id"], refund["order_id"]) == key]
-        left, gone = refunded(order, own_refunds)
+        left, gone = refunded(order, [refund for refund in refunds if (refund["tenant_id"], refund["order_id"]) == key])
         remaining[key] = sum(left.values())
-        if key not in prices:
-            prices[key] = price(order, outcome, facts["catalogue"])
-        prices[key]["rules"] = {line["line_id"]: rule_for(line, prices[key]["all_rules"], customers[key]) for line in order["lines"]}
-        earned = earned_by_line(order, prices[key]["rules"], left, gone) if outcome.affiliate_id else {}
-        targets = {(*key, line_id, outcome.affiliate_id): amount for line_id, amount in earned.items()}
-        before = {place: booked[place] for place in places_of[key]}
-        for place in sorted(targets.keys() | before.keys()):
-            difference = targets.get(place, 0) - before.get(place, 0)
-            if difference:
-                commissions.append(commission(place, difference, order["currency"], prices[key]["hold_until"], booked_at))
-    return remaining
+        if outcomes[key].affiliate_id:
+            card = version_in_force(catalogue["rate_cards"], order["tenant_id"], outcomes[key].programme_id, order["occurred_at"])
+            assert card is not None, "every order of the demo is placed under some version"
+            sales[key] = sale_of(order, card, outcomes[key].affiliate_id, customers[key], left, gone, catalogue)
+    return remaining, sales
 
 
-def commission(place: tuple[str, str, str, str], amount_minor: int, currency: str, hold_until: int, posted_at: int) -> Row:
-    tenant_id, order_id, line_id, affiliate_id = place
+def book_differences(facts: Facts, booked_at: int, sales: dict[OrderKey, Sale], commissions: list[Row]) -> dict[OrderKey, Granted]:
+    """Append what each line earns now, less what was booked of it before. Returns what limits left of each order.
+
+    What is taken back without being due any more is held as long as what was given.
+    """
+    booked: dict[Place, int] = defaultdict(int)
+    terms: dict[Place, tuple[str, int]] = {}
+    for row in commissions:
+        place = (row["tenant_id"], row["order_id"], row["line_id"], row["affiliate_id"], row["part"])
+        booked[place] += row["amount_minor"]
+        terms[place] = (row["currency"], row["hold_until"])
+    targets, granted = {}, {}
+    for programme in facts["catalogue"]["programmes"]:
+        tenant_id, programme_id = programme["tenant_id"], programme["programme_id"]
+        own = [sale for sale in sales.values() if (sale.card["tenant_id"], sale.card["programme_id"]) == (tenant_id, programme_id)]
+        found, limits = due(own, facts["catalogue"], facts["rates"])
+        targets |= found
+        granted |= {(tenant_id, order_id): one for order_id, one in limits.items()}
+    for place in sorted(targets.keys() | booked.keys()):
+        amount, *term = targets.get(place, (0, *terms.get(place, ())))
+        if amount != booked[place]:
+            commissions.append(commission(place, amount - booked[place], *term, booked_at))
+    return granted
+
+
+def commission(place: Place, amount_minor: int, currency: str, hold_until: int, posted_at: int) -> Row:
+    tenant_id, order_id, line_id, affiliate_id, part = place
     return {
-        "tenant_id": tenant_id, "order_id": order_id, "line_id": line_id, "affiliate_id": affiliate_id, "currency": currency,
+        "tenant_id": tenant_id, "order_id": order_id, "line_id": line_id, "affiliate_id": affiliate_id, "part": part, "currency": currency,
         "amount_minor": amount_minor, "hold_until": hold_until, "posted_at": posted_at, "state": "pending",
     }  # fmt: skip
 

@@ -48,26 +48,37 @@ LATER = 217 * DAY
 
 EARNED = {
     "north": {
-        "anna": 1517_75,
-        "ben": 1821_09,
-        "dora": 748_31,
-        "emil": 720_54,
-        "gustav": 592_93,
-        "ivo": 831_22,
-        "jonas": 468_74,
-        "leo": 682_72,
+        "anna": {"EUR": 1534_30},
+        "ben": {"EUR": 1724_48},
+        "dora": {"EUR": 831_12},
+        "emil": {"EUR": 737_39},
+        "gustav": {"EUR": 634_54},
+        "ivo": {"EUR": 858_71},
+        "jonas": {"EUR": 468_74},
+        "leo": {"EUR": 749_75},
     },
-    "pages": {"ben": 67_92, "charlie": 107_97, "dora": 186_56, "hana": 109_74},
-    "bazaar": {"ben": 238_25, "emil": 237_41, "flora": 632_04, "ivo": 186_88, "leo": 56_57},
+    "pages": {
+        "ben": {"EUR": 21_42, "GBP": 41_72},
+        "charlie": {"EUR": 59_66, "GBP": 70_07},
+        "dora": {"EUR": 89_77, "GBP": 117_78},
+        "hana": {"EUR": 36_19, "GBP": 73_92},
+    },
+    "bazaar": {
+        "ben": {"EUR": 236_58},
+        "emil": {"EUR": 226_69},
+        "flora": {"EUR": 596_18},
+        "ivo": {"EUR": 173_74},
+        "leo": {"EUR": 58_26},
+    },
 }
-"""What each affiliate earns over the ninety days after all refunds, in minor units. Worked out from ``python -m fairshare.demo
---json`` by a script of its own: union-find for identity, one pass over the touches, one over the lines; no code of Fairshare."""
+"""What each affiliate earns over the ninety days after all refunds, bonuses and recruits' part included, in minor units by currency.
+Worked out from ``python -m fairshare.demo --json`` by ``oracle.py``, which has no code of Fairshare."""
 CREDITED = {
     "north": {"anna": 132, "ben": 152, "dora": 65, "emil": 67, "gustav": 64, "ivo": 61, "jonas": 42, "leo": 50},
     "pages": {"ben": 32, "charlie": 53, "dora": 92, "hana": 55},
     "bazaar": {"ben": 33, "emil": 33, "flora": 93, "ivo": 22, "leo": 7},
 }
-"""Orders credited to each affiliate, by the same script."""
+"""Orders credited to each affiliate, by a script of its own: union-find for identity, one pass over the touches."""
 
 FINAL_DECISIONS = Query(
     "final_decisions",
@@ -357,7 +368,10 @@ def test_everybody_earns_what_an_independent_count_says(loaded):
     with loaded.books.reading() as connection:
         balances = [one for tenant_id in EARNED for one in balances_of_tenant(connection, tenant_id)]
 
-    assert {tenant: {one.affiliate_id: one.total_minor for one in balances if one.tenant_id == tenant} for tenant in EARNED} == EARNED
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for one in balances:
+        found.setdefault(one.tenant_id, {}).setdefault(one.affiliate_id, {})[one.currency] = one.total_minor
+    assert found == EARNED
     jonas = next(one for one in balances if one.affiliate_id == "jonas")
     assert (jonas.paid_minor, jonas.approved_minor) == (472_93, -4_19), "a refund after the payout"
 
