@@ -90,7 +90,7 @@ def test_the_documentations_examples_are_one_customers_way(fairshare: Installati
     assert credited(fairshare, "T-101") == ["bert"]
     explained = fairshare.run("explain", "T-100", "--tenant", "north").stdout
     assert "anna" in explained, "who lost is told, too"
-    wait_for("the commissions", lambda: fairshare.run_json("verify")["commissions"] >= 5)
+    wait_for("the commissions", lambda: fairshare.run_json("verify", "--full")["commissions"] >= 5)
     conserved = fairshare.run_json("conserve")
     assert (conserved["balanced"], conserved["total"]["received"], conserved["total"]["imported"]) == (True, 0, 9)
 
