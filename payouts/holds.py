@@ -203,7 +203,9 @@ def _checked(step: HoldStep) -> HoldStep:
 def _require_subject(connection: Connection, step: HoldStep) -> None:
     if step.order_id:
         rows = of_orders(connection, step.tenant_id, [step.order_id]).get(step.order_id, [])
-        if not any(row.amount_minor and step.affiliate_id in ("", row.affiliate_id) for row in rows):
+        # What earned nothing cannot be held, but it counts for tiers and bonuses until it is rejected.
+        mine = [row for row in rows if row.affiliate_id and step.affiliate_id in ("", row.affiliate_id)]
+        if not any(row.amount_minor or step.action == "reject" for row in mine):
             raise NotFound(f"nothing was booked of {_subject(step)}")
         if step.action == "reject" and any(row.subject == "bonus" for row in rows):
             raise Conflict(f"{_subject(step)} is a bonus, which goes with the orders that reach it; reject these, or adjust")

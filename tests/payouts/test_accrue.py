@@ -865,6 +865,24 @@ def test_a_bonus_is_taken_back_no_later_than_it_was_given(sqlite_world):
     assert verify(world.books).ok
 
 
+def test_an_order_that_never_earned_anything_is_rejected_too(sqlite_world):
+    """10.00 a day, all of it A-1's; A-2 made A-3 the third order, until it is rejected."""
+    world, now = sqlite_world, sqlite_world.clock()
+    tiers = Tiers("orders", "lifetime", (Tier(2, percent_bps=500),))
+    rules, limits = (Rule("all", percent_bps=1000, tiers=tiers),), (Limit("day", 10_00, "day"),)
+    world.put(RateCard(NORTH, "main", 2, now - 300 * DAY, 30, rules, limits=limits))
+    for order_id, at in (("A-1", now - 9 * DAY), ("A-2", now - 9 * DAY + SECOND), ("A-3", now)):
+        world.sell(order_id, "anna", at=at)
+    world.accrue()
+    assert [world.earned(name) for name in ("A-1", "A-2", "A-3")] == [{"anna": 10_00}, {"anna": 0}, {"anna": 5_00}]
+
+    reject(world.books, NORTH, "A-2", "", "the card was stolen", "frank@north.example", now)
+    world.accrue()
+
+    assert (world.earned("A-3"), world.rows("A-2")[-1].reason) == ({"anna": 10_00}, "fraud_rejected")
+    assert verify(world.books).ok
+
+
 def test_a_bonus_is_rejected_with_its_orders_and_never_by_itself(sqlite_world):
     """Taken back twice it would stand in the way of whatever else is booked."""
     world, now = sqlite_world, sqlite_world.clock()
