@@ -39,7 +39,7 @@ CURRENCIES = ("EUR", "USD", "JPY", "KWD")
 STAFF = ("frank@laws.example", "fiona@laws.example", "felix@laws.example")
 LIMIT = 25_00
 HOLD_DAYS = 30
-VERIFY_EVERY = 25
+VERIFY_EVERY = 100
 Place = tuple[str, str]
 Sums = dict[tuple[str, str, str], int]
 

@@ -14,7 +14,7 @@ STATEMENTS = 60
 
 
 def test_twenty_thousand_operations_break_no_invariant(sqlite_books):
-    laws = Laws(sqlite_books, SEED, per_transaction=120)
+    laws = Laws(sqlite_books, SEED, per_transaction=250)
     laws.run(20_000)
 
     assert laws.operations >= 20_000
@@ -25,26 +25,27 @@ def test_and_some_on_both_databases(books):
     Laws(books, SEED + 1).run(600)
 
 
-@pytest.mark.parametrize("kind", ["book", "release", "hold", "reject", "adjust", "prepare", "approve", "pay", "void"])
-def test_a_fault_before_any_statement_leaves_nothing_half_applied(books, kind):
-    """The connection fails before the first statement, then before the second, until the whole operation gets through.
+def test_a_fault_before_any_statement_leaves_nothing_half_applied(books):
+    """The connection fails before the first statement, then before the second, until the whole operation gets through; for each kind.
 
-    What was done before the fault is gone each time: the sums are the model's, and so are the commissions' states. Steps of a batch
-    read it once more when they are done: a fault there takes nothing back.
+    What was done before the fault is gone each time: the sums are the model's, and in the end so are the commissions' states. Steps of
+    a batch read it once more when they are done: a fault there takes nothing back.
     """
     laws = Laws(books, SEED + 2, per_transaction=8)
     laws.run(60)
-    while not ready(laws, kind):
-        laws.step()
-    faults = laws.done["fault"]
-    for place in range(1, STATEMENTS):
-        with failing(laws.books, place) as failed:
-            laws.attempt(getattr(laws, kind), failed)
+    for kind in ("book", "release", "hold", "reject", "adjust", "prepare", "approve", "pay", "void"):
+        while not ready(laws, kind):
+            laws.step()
+        faults = laws.done["fault"]
+        while laws.done["fault"] - faults < 3:  # what is drawn may have nothing to do
+            for place in range(1, STATEMENTS):
+                with failing(laws.books, place) as failed:
+                    laws.attempt(getattr(laws, kind), failed)
+                laws.check(whole=False)
+                if not failed():
+                    break
+            assert place < STATEMENTS - 1, "it got through in the end"
         laws.check(whole=True)
-        if not failed():
-            break
-    assert place < STATEMENTS - 1, "it got through in the end"
-    assert laws.done["fault"] - faults >= 3
 
 
 def ready(laws: Laws, kind: str) -> bool:
