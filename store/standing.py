@@ -5,10 +5,27 @@ under the tenant's lock, which the caller holds.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, Table, and_, case, delete, exists, func, insert, or_, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.catalogue import Measure
@@ -162,13 +179,13 @@ def put_rows(connection: Connection, before: Recorded, after: Recorded) -> None:
 
 def reached(connection: Connection, account: Account, start: Instant, until: Place) -> dict[Measure, int]:
     """Sums of an affiliate's orders from ``start`` on, before the place ``until``."""
-    row = connection.execute(_total(measures, measure_days, account, tuple(TOTALS.values()), start, until)).one()
+    row = _total(connection, (measures, measure_days), account, tuple(TOTALS.values()), start, until)
     return {"orders": int(row[0]), "revenue": int(row[1]), "commission": int(row[2])}
 
 
 def granted(connection: Connection, account: Account, start: Instant, until: Place) -> tuple[int, int]:
     """What was asked of a limit, and what it granted, from ``start`` on, before the place ``until``."""
-    row = connection.execute(_total(grants, grant_days, account, ("asked_minor", "granted_minor"), start, until)).one()
+    row = _total(connection, (grants, grant_days), account, ("asked_minor", "granted_minor"), start, until)
     return int(row[0]), int(row[1])
 
 
@@ -355,21 +372,40 @@ def _places(connection: Connection, statement: Select[Any], table: Table, limit:
     return [(row.ordered_at, row.order_id) for row in connection.execute(first)]
 
 
-def _total(table: Table, days: Table, account: Account, names: Sequence[str], start: Instant, until: Place) -> Select[Any]:
+def _total(
+    connection: Connection, tables: tuple[Table, Table], account: Account, names: tuple[str, ...], start: Instant, until: Place
+) -> Any:
     """Sums of ``names`` from ``start`` on, before ``until``: whole days of UTC by their sums, what is left at both ends by rows."""
     at, order_id = until
     first, last = -(-start // DAY), at // DAY
-    before = or_(table.c.ordered_at < at, (table.c.ordered_at == at) & (table.c.order_id < order_id))
-    mine = _of(table, account) & (table.c.ordered_at <= at) & before
-    figures = [table.c[name] for name in names]
-    if first >= last:
-        parts = [select(*figures).where(mine & (table.c.ordered_at >= start))]
-    else:
+    given = {name: value for name, value in msgspec.structs.asdict(account).items() if name in tables[0].c}
+    given |= {"start": start, "at": at, "until_id": order_id}
+    if first < last:
+        given |= {"first": first, "first_at": first * DAY, "last": last, "last_at": last * DAY}
+    return connection.execute(_total_of(*tables, names, first < last), given).one()
+
+
+@cache
+def _total_of(table: Table, days: Table, names: tuple[str, ...], by_days: bool) -> Select[Any]:
+    """The statement, built once: asked for every order, building it costs more than its answer."""
+
+    def rows(of: Table) -> tuple[Select[Any], Any]:
+        return select(*(of.c[name] for name in names)), and_(
+            *(of.c[name] == bindparam(name) for name in Account.__struct_fields__ if name in table.c)
+        )
+
+    at, until_at, until_id = table.c.ordered_at, bindparam("at", type_=BigInteger), bindparam("until_id", type_=String)
+    figures, mine = rows(table)
+    before = mine & (at <= until_at) & or_(at < until_at, (at == until_at) & (table.c.order_id < until_id))
+    if by_days:
+        sums, of_days = rows(days)
         parts = [
-            select(*figures).where(_of(table, account) & (table.c.ordered_at >= start) & (table.c.ordered_at < first * DAY)),
-            select(*(days.c[name] for name in names)).where(_of(days, account) & (days.c.day >= first) & (days.c.day < last)),
-            select(*figures).where(mine & (table.c.ordered_at >= last * DAY)),
+            figures.where(mine & (at >= bindparam("start")) & (at < bindparam("first_at"))),
+            sums.where(of_days & (days.c.day >= bindparam("first")) & (days.c.day < bindparam("last"))),
+            figures.where(before & (at >= bindparam("last_at"))),
         ]
+    else:
+        parts = [figures.where(before & (at >= bindparam("start")))]
     together = union_all(*parts).subquery()
     return select(*(func.coalesce(func.sum(together.c[name]), 0) for name in names))
 
