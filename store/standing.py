@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Delete,
     Select,
     String,
     Table,
@@ -166,8 +167,7 @@ def put_rows(connection: Connection, before: Recorded, after: Recorded) -> None:
         if set(old) == set(new):
             continue
         if old:
-            mine = (table.c.tenant_id == old[0].tenant_id) & (table.c.order_id == old[0].order_id)
-            connection.execute(delete(table).where(mine))
+            connection.execute(_forget(table), {"tenant": old[0].tenant_id, "order": old[0].order_id})
         if new:
             connection.execute(insert(table), [msgspec.structs.asdict(row) for row in new])
     _add_to_days(connection, measure_days, before.measures, after.measures)
@@ -206,7 +206,8 @@ def uses_of(
 def is_last(connection: Connection, account: Account, place: Place) -> bool:
     """True where nothing of the account is behind this place."""
     table = grants if account.limit_id else measures
-    return not connection.scalar(select(exists().where(_of(table, account) & _behind(table, place))))
+    at, order_id = place
+    return not connection.scalar(_any_behind(table), {**_given(table, account), "at": at, "until_id": order_id})
 
 
 def unsettled_after(
@@ -354,10 +355,14 @@ def _insert(connection: Connection) -> Any:
 
 
 def _of(table: Table, account: Account) -> Any:
-    return and_(*(table.c[name] == value for name, value in msgspec.structs.asdict(account).items() if name in table.c))
+    return and_(*(table.c[name] == value for name, value in _given(table, account).items()))
 
 
-def _behind(table: Table, place: Place) -> Any:
+def _given(table: Table, account: Account) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(account).items() if name in table.c}
+
+
+def _behind(table: Table, place: tuple[Any, Any]) -> Any:
     at, order_id = place
     return (table.c.ordered_at >= at) & or_(table.c.ordered_at > at, table.c.order_id > order_id)
 
@@ -378,21 +383,45 @@ def _total(
     """Sums of ``names`` from ``start`` on, before ``until``: whole days of UTC by their sums, what is left at both ends by rows."""
     at, order_id = until
     first, last = -(-start // DAY), at // DAY
-    given = {name: value for name, value in msgspec.structs.asdict(account).items() if name in tables[0].c}
-    given |= {"start": start, "at": at, "until_id": order_id}
+    given = _given(tables[0], account) | {"start": start, "at": at, "until_id": order_id}
     if first < last:
         given |= {"first": first, "first_at": first * DAY, "last": last, "last_at": last * DAY}
     return connection.execute(_total_of(*tables, names, first < last), given).one()
 
 
+# Statements asked for every order are built once: that costs more than their answer.
+
+
+@cache
+def _account_of(table: Table) -> Any:
+    """The account whose values :func:`_given` gives."""
+    return and_(*(table.c[name] == bindparam(name) for name in Account.__struct_fields__ if name in table.c))
+
+
+@cache
+def _forget(table: Table) -> Delete:
+    return delete(table).where(table.c.tenant_id == bindparam("tenant"), table.c.order_id == bindparam("order"))
+
+
+@cache
+def _any_behind(table: Table) -> Select[Any]:
+    place = bindparam("at", type_=BigInteger), bindparam("until_id", type_=String)
+    return select(exists().where(_account_of(table) & _behind(table, place)))
+
+
+@cache
+def _add_to(table: Table, dialect: str) -> Any:
+    """Rows of sums, each added to the one that is there."""
+    key = [column.name for column in table.primary_key]
+    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    added = {column.name: column + statement.excluded[column.name] for column in table.columns if column.name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=added)
+
+
 @cache
 def _total_of(table: Table, days: Table, names: tuple[str, ...], by_days: bool) -> Select[Any]:
-    """The statement, built once: asked for every order, building it costs more than its answer."""
-
     def rows(of: Table) -> tuple[Select[Any], Any]:
-        return select(*(of.c[name] for name in names)), and_(
-            *(of.c[name] == bindparam(name) for name in Account.__struct_fields__ if name in table.c)
-        )
+        return select(*(of.c[name] for name in names)), _account_of(of)
 
     at, until_at, until_id = table.c.ordered_at, bindparam("at", type_=BigInteger), bindparam("until_id", type_=String)
     figures, mine = rows(table)
@@ -422,6 +451,4 @@ def _add_to_days(connection: Connection, table: Table, before: Sequence[Any], af
                 sums[place] += sign * getattr(row, name)
     changed = [dict(zip((*key, *names), (*day, *sums), strict=True)) for day, sums in sorted(moved.items()) if any(sums)]
     if changed:
-        statement = _insert(connection)(table)
-        added = {name: table.c[name] + statement.excluded[name] for name in names}
-        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=added), changed)
+        connection.execute(_add_to(table, connection.dialect.name), changed)
