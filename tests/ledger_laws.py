@@ -284,7 +284,7 @@ class Laws:
         amount = self.random.choice((-1, 1)) * self.random.randint(1, 40_00)
         proposer, second = self.random.choice(STAFF), self.random.choice(STAFF)
         made = propose(self.books, TENANT, Proposal(who, amount, currency, "drawn"), proposer, now)
-        assert (made.state == "proposed") == (abs(amount) > LIMIT)
+        assert (made.state == "proposed") == (currency != "EUR" or abs(amount) > LIMIT), "the limit is one in the merchant's own currency"
         if made.state == "proposed":
             try:
                 approve_adjustment(self.books, TENANT, made.adjustment_id, second, now)
