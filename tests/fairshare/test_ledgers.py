@@ -70,8 +70,8 @@ def test_heads_are_anchored_and_verify_compares_them(settings, clock):
     assert plain["anchored"] == [{"tenant": "north", "entries": 1, "hash": line.hash}]
     assert said.splitlines()[0] == f"north: entry 1 {line.hash}"
 
-    report, plain, text = verify_books(settings, None, lambda *_: None)
+    report, plain, text = verify_books(settings, None, True, lambda *_: None)
     assert (report.ok, plain["anchors"], text) == (True, 1, "all is well: 1 entries, 1 commissions, 0 batches, 1 anchors")
     anchors_of(settings).write_text(anchors_of(settings).read_text().replace(line.hash, "0" * 64))
-    _, plain, text = verify_books(settings, None, lambda *_: None)
+    _, plain, text = verify_books(settings, None, True, lambda *_: None)
     assert (plain["ok"], "the ledger was rewritten" in text) == (False, True)
