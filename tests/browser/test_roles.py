@@ -122,8 +122,9 @@ def test_a_merchant_writes_a_card_with_tiers_an_exclusion_and_a_cap_tries_it_and
     gifts.get_by_text("Conditions", exact=False).first.click()
     gifts.get_by_label("What is asked").select_option("the kind of product")
     gifts.get_by_label("Values").fill("gift_card")
-    page.get_by_text("Limits and budgets").click()
     limits = page.locator("[id^=limit-]").count()
+    if not page.locator("#limit-0").is_visible():  # it stands open where the card has some
+        page.get_by_text("Limits and budgets").click()
     for row in range(limits - 1):
         page.locator(f"#limit-{row}").get_by_label("Leave this limit out").check()
     cap = page.locator(f"#limit-{limits - 1}")
