@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import msgspec
 
-from core.catalogue import RateCard, Rule, Tenant
+from core.catalogue import FxRounding, RateCard, Rule, Tenant
 from core.credit import Credit
 from core.events import Order
 from core.leads import is_lead, subject_of
@@ -19,7 +19,7 @@ from payouts.earnings import Cap, Earning, Moment, Share, earnings, moments, une
 from payouts.exchange import Rate, convert
 from payouts.matching import Values, compile_card
 from payouts.orders import Facts, Tariff
-from payouts.rate_card import Reason, at_step, bases_of, names_amounts
+from payouts.rate_card import Reason, at_step, bases_of, lay, names_amounts
 from payouts.refunds import Remainder, apply_refunds
 from payouts.setting import Setting, inverse
 from store.commissions import Commission
@@ -336,24 +336,37 @@ def _home_rate(prepared: Prepared) -> Rate | None:
 
 
 def _settled(target: Target, setting: Setting) -> Target:
-    """The same in the currency that the card settles in: each total is converted as a whole, so that nothing left is nothing there."""
+    """The same in the currency that the card settles in."""
     card = target.card
     rate = setting.rate_to(card.settle_in) if card is not None and card.settle_in not in ("", target.currency) else None
     if card is None or rate is None:
         return target
-    sold, last = (tuple(_converted(one, rate, card) for one in part) for part in (target.sold, target.last))
+    sold, last = (_converted(part, rate, card.fx_rounding) for part in (target.sold, target.last))
     return msgspec.structs.replace(target, currency=rate.quote, sold=sold, last=last, rate=rate)
 
 
-def _converted(earning: Earning, rate: Rate, card: RateCard) -> Earning:
-    base, amount, capped = (
-        convert(minor, rate, card.fx_rounding) for minor in (earning.base_minor, earning.amount_minor, earning.capped_minor)
-    )
+def _converted(earnings: Sequence[Earning], rate: Rate, rounding: FxRounding) -> tuple[Earning, ...]:
+    """What everybody has of the order is converted as a whole and laid over the lines: converted line by line, it might be a unit more
+    after a refund that moves some of it to another line.
+    """
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(earnings):
+        places.setdefault((one.affiliate_id, one.part), []).append(place)
+    settled = list(earnings)
+    for mine in places.values():
+        amounts = [earnings[place].amount_minor for place in mine]
+        total = convert(sum(amounts), rate, rounding)
+        for place, amount in zip(mine, lay(total, amounts) if total else [0] * len(mine), strict=True):
+            settled[place] = _settled_line(earnings[place], amount, rate, rounding)
+    return tuple(settled)
+
+
+def _settled_line(earning: Earning, amount_minor: int, rate: Rate, rounding: FxRounding) -> Earning:
     return msgspec.structs.replace(
         earning,
-        base_minor=base,
-        amount_minor=amount,
-        capped_minor=capped,
-        original_minor=earning.amount_minor if amount else 0,
-        reason=earning.reason if amount or earning.reason else "zero_base",
+        base_minor=convert(earning.base_minor, rate, rounding),
+        amount_minor=amount_minor,
+        capped_minor=convert(earning.capped_minor, rate, rounding),
+        original_minor=earning.amount_minor if amount_minor else 0,
+        reason=earning.reason if amount_minor or earning.reason else "zero_base",
     )

@@ -361,8 +361,15 @@ def due(
         own = granted[order_id].due
         parts = {(line_id, sale.affiliate_id, ""): amount for line_id, amount in own.items()} | recruited(sale, own, catalogue)
         currency = sale.card["settle_in"] or sale.order["currency"]
-        for (line_id, affiliate_id, part), amount in parts.items():
-            targets[tenant_id, order_id, line_id, affiliate_id, part] = (settled(amount, sale, rates), currency, held_until(sale))
+        whose: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        for line in sale.order["lines"]:
+            for (line_id, affiliate_id, part), amount in parts.items():
+                if line_id == line["line_id"]:
+                    whose[affiliate_id, part][line_id] = amount
+        for (affiliate_id, part), amounts in whose.items():
+            shared = laid_over(settled(sum(amounts.values()), sale, rates), list(amounts.values()))
+            for line_id, amount in zip(amounts, shared, strict=True):
+                targets[tenant_id, order_id, line_id, affiliate_id, part] = (amount, currency, held_until(sale))
     if sales:
         targets |= bonuses(sales, sales[0].order["currency"])
     return targets, granted

@@ -71,13 +71,13 @@ COMMISSIONS = {
     ("north", "ivo", "EUR"): {"paid": 651_92, "payable": 51_50, "pending": 155_29},
     ("north", "jonas", "EUR"): {"paid": 472_93, "approved": -4_19},
     ("north", "leo", "EUR"): {"paid": 346_85, "payable": 70_25, "pending": 332_65},
-    ("pages", "ben", "EUR"): {"pending": 21_42},
+    ("pages", "ben", "EUR"): {"pending": 21_43},
     ("pages", "ben", "GBP"): {"approved": 41_72},
-    ("pages", "charlie", "EUR"): {"pending": 59_66},
+    ("pages", "charlie", "EUR"): {"pending": 59_68},
     ("pages", "charlie", "GBP"): {"approved": 60_07, "pending": 10_00},
-    ("pages", "dora", "EUR"): {"pending": 89_77},
+    ("pages", "dora", "EUR"): {"pending": 89_79},
     ("pages", "dora", "GBP"): {"approved": 112_78, "pending": 5_00},
-    ("pages", "hana", "EUR"): {"pending": 36_19},
+    ("pages", "hana", "EUR"): {"pending": 36_17},
     ("pages", "hana", "GBP"): {"approved": 73_92},
     ("bazaar", "ben", "EUR"): {"approved": 161_51, "pending": 75_07},
     ("bazaar", "emil", "EUR"): {"approved": 154_23, "pending": 72_46},
@@ -88,7 +88,7 @@ COMMISSIONS = {
 
 LEDGER = {
     ("north", "EUR"): {"expense": -7539_03, "pending": 1548_28, "approved": -4_19, "payable": 454_02, "paid": 5540_92},
-    ("pages", "EUR"): {"expense": -207_04, "pending": 207_04},
+    ("pages", "EUR"): {"expense": -207_07, "pending": 207_07},
     ("pages", "GBP"): {"expense": -303_49, "pending": 15_00, "approved": 288_49},
     ("bazaar", "EUR"): {"expense": -1291_45, "pending": 396_24, "approved": 895_21},
 }
@@ -96,7 +96,7 @@ LEDGER = {
 
 LEDGER_OF_ANOTHER_DAY = {
     ("north", "EUR"): {"expense": -7218_99, "pending": 1311_21, "approved": -4_19, "payable": 468_60, "paid": 5443_37},
-    ("pages", "EUR"): {"expense": -207_04, "pending": 207_04},
+    ("pages", "EUR"): {"expense": -207_05, "pending": 207_05},
     ("pages", "GBP"): {"expense": -310_06, "pending": 15_00, "approved": 295_06},
     ("bazaar", "EUR"): {"expense": -1290_82, "pending": 398_63, "approved": 892_19},
 }
