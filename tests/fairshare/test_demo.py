@@ -58,10 +58,10 @@ EARNED = {
         "leo": {"EUR": 749_75},
     },
     "pages": {
-        "ben": {"EUR": 21_42, "GBP": 41_72},
-        "charlie": {"EUR": 59_66, "GBP": 70_07},
-        "dora": {"EUR": 89_77, "GBP": 117_78},
-        "hana": {"EUR": 36_19, "GBP": 73_92},
+        "ben": {"EUR": 21_43, "GBP": 41_72},
+        "charlie": {"EUR": 59_68, "GBP": 70_07},
+        "dora": {"EUR": 89_79, "GBP": 117_78},
+        "hana": {"EUR": 36_17, "GBP": 73_92},
     },
     "bazaar": {
         "ben": {"EUR": 236_58},
