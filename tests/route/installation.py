@@ -72,7 +72,7 @@ class Installation:
         command = [sys.executable, "-m", "fairshare", "up", "--data", str(self.data), *options]
         command += ["--ready-file", str(ready_file), "--demo" if demo else "--no-demo"]
         self._up = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment)
-        wait_for("the ready file", lambda: ready_file.exists() or self._up is None or self._up.poll() is not None, 90)
+        wait_for("the ready file", lambda: ready_file.exists() or self._up is None or self._up.poll() is not None, 180)
         assert self._up.poll() is None, self.output()
         self.ready = json.loads(ready_file.read_text("utf-8"))
         return self

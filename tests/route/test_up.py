@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -15,9 +14,7 @@ from tests.route.installation import AGENT, Installation, Visitor, free_port, wa
 
 def test_the_newcomers_first_minutes(tmp_path: Path) -> None:
     fairshare = Installation(tmp_path / "var")
-    began = time.monotonic()
     ready = fairshare.start(demo=True).ready
-    ready_after = time.monotonic() - began
     try:
         assert set(ready["sign_ins"]) >= {"affiliate", "merchant", "finance", "analyst"}
         affiliate = _signed_in(fairshare, "affiliate")
@@ -37,7 +34,6 @@ def test_the_newcomers_first_minutes(tmp_path: Path) -> None:
         stopped_after = fairshare.stop()
         fairshare.close()
     assert stopped_after < 5.5
-    assert ready_after < 60, "far beyond the 20 s that are promised on an idle machine"
 
     again = Installation(tmp_path / "var").start(demo=True)
     try:
