@@ -94,7 +94,7 @@ def allocate(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     [334, 333, 333]
     """
     assert min(weights, default=0) >= 0, "a weight is never negative"
-    scale = lcm(*(weight.denominator for weight in weights))
+    scale = lcm(*[weight.denominator for weight in weights])
     whole = [weight.numerator * (scale // weight.denominator) for weight in weights]
     base = sum(whole)
     if base == 0:
@@ -104,6 +104,8 @@ def allocate(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     parts = [floor for floor, _ in quotas]
     leftover = abs(total) - sum(parts)
     if leftover:
-        for i in sorted(range(len(parts)), key=lambda i: (-quotas[i][1], i))[:leftover]:
+        for i in sorted(range(len(parts)), key=[rest for _, rest in quotas].__getitem__, reverse=True)[
+            :leftover
+        ]:  # equal ones keep their order
             parts[i] += 1
     return [-part for part in parts] if total < 0 else parts

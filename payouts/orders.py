@@ -53,7 +53,7 @@ class Tariff(msgspec.Struct, frozen=True):
         """
         if not version:
             return None
-        found = next((card for card in self.cards.get(programme_id, ()) if card.version == version), None)
-        if found is None:
-            raise LookupError(f"rate card {programme_id} {version} is not in the catalogue")
-        return found
+        for card in self.cards.get(programme_id, ()):
+            if card.version == version:
+                return card
+        raise LookupError(f"rate card {programme_id} {version} is not in the catalogue")

@@ -4,18 +4,20 @@ First each credit finds the rules that pay it (:func:`prepare`): that does not d
 for them. Then its standing says at which steps, and within which limits (:func:`target_of`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
-from core.catalogue import RateCard, Rule, Tenant
+from core.catalogue import Extra, RateCard, Rule, Tenant
 from core.credit import Credit
 from core.events import Order
 from core.leads import is_lead, subject_of
 from payouts.accounts import Party, Placed, Standing, Use, account_of, relied_on
 from payouts.attributes import Worth, affiliate_values, item_values, lead_values, order_values, worth_in
-from payouts.earnings import Cap, Earning, Moment, Share, earnings, moments, unearned, used
+from payouts.earnings import Bases, Cap, Earning, Moment, Share, earnings, moments, unearned, used
 from payouts.exchange import Rate, convert
 from payouts.matching import Values, compile_card
 from payouts.orders import Facts, Tariff
@@ -98,15 +100,18 @@ def target_of(prepared: Prepared, standing: Standing) -> Target:
         nobody = tuple(unearned(order.lines, remainder.steps[-1], "test" if order.test else "unattributed"))
         return Target(card, order.currency, nobody, nobody)
     shares = [_under(share, prepared, standing) for share in prepared.shares]
-    is_plain = all(share.matched is own.matched for share, own in zip(shares, prepared.shares, strict=True))
-    both = prepared.both if is_plain and not _is_cut(shares, prepared.both) else moments(order.lines, shares, remainder.steps)
+    both, asked = prepared.both, used(shares, prepared.both)
+    if _is_stepped(shares, prepared.shares) or _is_cut(shares, asked):
+        both = moments(order.lines, shares, remainder.steps)
+        asked = used(shares, both)
     sold, last = earnings(order.lines, shares, both, remainder.steps)
-    uses, rules = _uses(shares, both, _home_rate(prepared)), _tiered(shares)
+    uses, rules = _uses(asked, _home_rate(prepared)), _tiered(shares)
+    as_sold = tuple(sold)
     target = Target(
         card=card,
         currency=order.currency,
-        sold=tuple(sold),
-        last=tuple(last),
+        sold=as_sold,
+        last=as_sold if last is sold else tuple(last),
         uses=uses,
         relied_on=relied_on(standing, uses, rules),
         rules=rules,
@@ -126,49 +131,58 @@ def _shares(
     card: RateCard | None,
     rejected: frozenset[str],
 ) -> list[Share]:
-    order, verdict, tenant = facts.order, facts.verdict, tariff.tenant
-    worth = worth_in(order, setting, tenant)
-    items: list[Values] = [item_values(line, worth) for line in order.lines]
-    of_order: Values = order_values(order, setting, tenant, setting.customer_status or order.customer_status, setting.segments)
-    if is_lead(order.order_id):
-        items, of_order = [{} for _ in order.lines], lead_values(order)
-    first = _first_matches(facts, posted)
-    unpaid = _cannot_settle(card, order, setting)
+    first = _first_matches(facts, posted) if posted else {}
+    unpaid = _cannot_settle(card, facts.order, setting)
+    asked: dict[int, Asking] = {}
+    bases: dict[tuple[Extra, ...], Bases] = {}
     shares = []
-    for credit in verdict.credits:
+    for credit in facts.verdict.credits:
         mine = card
         if card is not None and card.priced_at == "touch":
-            mine = tariff.card(verdict.programme_id, setting.version(verdict.programme_id, credit.touch_id))
-        matched: list[Rule | Reason] = [REJECTED] * len(items)
-        if not rejected & {"", credit.affiliate_id}:
-            matched = ["currency_not_supported" if unpaid else "no_rule"] * len(items)
-            if mine is not None and not unpaid:
-                matched = _matched(facts, credit, mine, tariff, setting, (items, of_order), first if mine is card else {})
-        shares.append(_share(facts, credit, mine, tenant, setting, matched, remainder))
+            mine = tariff.card(facts.verdict.programme_id, setting.version(facts.verdict.programme_id, credit.touch_id))
+        matched: Sequence[Rule | Reason]
+        if rejected and rejected & {"", credit.affiliate_id}:
+            matched = [REJECTED] * len(facts.order.lines)
+        elif mine is None or unpaid:
+            matched = ["currency_not_supported" if unpaid else "no_rule"] * len(facts.order.lines)
+        else:
+            if mine.version not in asked:
+                asked[mine.version] = _asking(facts, mine, tariff, setting)
+            matched = _matched(facts, credit, setting, asked[mine.version])
+            if first and mine is card:
+                matched = [
+                    _as_first(first[line.line_id], mine) if line.line_id in first else one
+                    for line, one in zip(facts.order.lines, matched, strict=True)
+                ]
+        pays_on = mine.pays_on if mine is not None else ()
+        if pays_on not in bases:
+            bases[pays_on] = bases_of(facts.order, pays_on, remainder.steps)
+        shares.append(_share(facts, credit, mine, tariff.tenant, setting, matched, bases[pays_on]))
     return shares
 
 
-def _matched(
-    facts: Facts,
-    credit: Credit,
-    card: RateCard,
-    tariff: Tariff,
-    setting: Setting,
-    asked: tuple[Sequence[Values], Values],
-    first: Mapping[str, Commission],
-) -> list[Rule | Reason]:
+class Asking(NamedTuple):
+    """A card that is asked for an order: what fits by the values of an affiliate, and which attributes make a difference."""
+
+    match: Callable[[Values], list[Rule | Reason]]
+    asks: frozenset[str]
+
+
+def _asking(facts: Facts, card: RateCard, tariff: Tariff, setting: Setting) -> Asking:
+    order, tenant = facts.order, tariff.tenant
+    compiled = compile_card(card, tenant.currency, subject_of(order.order_id))
+    if is_lead(order.order_id):
+        return Asking(compiled.asking(lead_values(order), [{} for _ in order.lines]), compiled.asks)
+    worth, status = worth_in(order, setting, tenant), setting.customer_status or order.customer_status
+    of_order = order_values(order, setting, tenant, status, setting.segments, compiled.asks)
+    return Asking(compiled.asking(of_order, [item_values(line, worth, compiled.asks) for line in order.lines]), compiled.asks)
+
+
+def _matched(facts: Facts, credit: Credit, setting: Setting, asking: Asking) -> list[Rule | Reason]:
     """By line the rule that pays this credit, or why none does."""
-    order = facts.order
     partner = setting.partner(facts.verdict.programme_id, credit.affiliate_id)
     contact = setting.contact(credit.touch_id)
-    of_affiliate = affiliate_values(partner, contact, order.occurred_at)
-    match = compile_card(card, tariff.tenant.currency, subject_of(order.order_id)).asking(of_affiliate, asked[1])
-    if not first:
-        return [match(item) for item in asked[0]]
-    return [
-        _as_first(first[line.line_id], card) if line.line_id in first else match(item)
-        for line, item in zip(order.lines, asked[0], strict=True)
-    ]
+    return asking.match(affiliate_values(partner, contact, facts.order.occurred_at, asking.asks))
 
 
 def _first_matches(facts: Facts, posted: Iterable[Commission]) -> dict[str, Commission]:
@@ -212,12 +226,11 @@ def _share(
     tenant: Tenant,
     setting: Setting,
     matched: Sequence[Rule | Reason],
-    remainder: Remainder,
+    bases: Bases,
 ) -> Share:
-    order = facts.order
-    bases = bases_of(order, card.pays_on if card else (), remainder.steps)
+    order, part = facts.order, _part(credit.numerator, credit.denominator)
     if card is None:
-        return Share(credit.affiliate_id, credit.touch_id, credit.share, tuple(matched), bases)
+        return Share(credit.affiliate_id, credit.touch_id, part, tuple(matched), bases)
     if order.currency != tenant.currency:
         rate = setting.rate_to(tenant.currency)
         matched = [_abroad(rule, card, rate) if isinstance(rule, Rule) else rule for rule in matched]
@@ -225,13 +238,17 @@ def _share(
     return Share(
         affiliate_id=credit.affiliate_id,
         touch_id=credit.touch_id,
-        part=credit.share,
+        part=part,
         matched=tuple(matched),
         bases=bases,
         version=card.version,
-        recruiters=tuple(zip(recruiters, card.recruiter_bps, strict=False)),
+        recruiters=tuple(zip(recruiters, card.recruiter_bps, strict=False)) if recruiters else (),
         recruiter_of=card.recruiter_of,
     )
+
+
+_part = lru_cache(maxsize=1024)(Fraction)
+"""Of a credit's numbers. Nearly all orders have one of a few."""
 
 
 # --- what other orders mean for it ---------------------------------------------------------------------------------------
@@ -263,10 +280,15 @@ def _at_step(rule: Rule, step: int, prepared: Prepared) -> Rule:
     return stepped if rate is None or fixed is None else msgspec.structs.replace(stepped, fixed_minor=_fixed_abroad(fixed, rate))
 
 
-def _is_cut(shares: Sequence[Share], both: tuple[Moment, Moment]) -> bool:
+def _is_stepped(shares: Sequence[Share], own: Sequence[Share]) -> bool:
+    """True where a rule pays at a step of its tiers."""
+    return any(share.matched is not before.matched for share, before in zip(shares, own, strict=True))
+
+
+def _is_cut(shares: Sequence[Share], asked: Mapping[tuple[str, str], tuple[int, int]]) -> bool:
     """True where a limit leaves less than the order asks for, so that its price is not what it would be without limits."""
-    left = {(cap.limit_id, cap.affiliate_id): cap.left_minor for share in shares for cap in share.caps}
-    return bool(left) and any(asked > left[account] for account, (asked, _) in used(shares, both).items())
+    left = {(cap.limit_id, cap.affiliate_id): cap.left_minor for share in shares for cap in share.caps} if asked else {}
+    return any(minor > left[account] for account, (minor, _) in asked.items())
 
 
 def _caps(affiliate_id: str, card: RateCard, rate: Rate | None, standing: Standing) -> tuple[Cap, ...]:
@@ -283,14 +305,13 @@ def _caps(affiliate_id: str, card: RateCard, rate: Rate | None, standing: Standi
 # --- what it means for others --------------------------------------------------------------------------------------------
 
 
-def _uses(shares: Sequence[Share], both: tuple[Moment, Moment], rate: Rate | None) -> tuple[Use, ...]:
+def _uses(uses: Mapping[tuple[str, str], tuple[int, int]], rate: Rate | None) -> tuple[Use, ...]:
     """In the tenant's currency, rounded up: what was left, rounded down, is still enough for what it granted."""
-    if not any(share.caps for share in shares):
+    if not uses:
         return ()
-    uses = used(shares, both)
     if rate is not None:
         uses = {key: (convert(asked, rate, "up"), convert(paid, rate, "up")) for key, (asked, paid) in uses.items()}
-    return tuple(Use(*key, *uses[key]) for key in sorted(uses))
+    return tuple([Use(*key, *uses[key]) for key in sorted(uses)])
 
 
 def _tiered(shares: Sequence[Share]) -> frozenset[tuple[str, str]]:

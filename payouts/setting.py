@@ -73,11 +73,16 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def partner(self, programme_id: str, affiliate_id: str) -> Partner:
         """The affiliate in this programme; without group and recruiters where it is not known."""
-        mine = (one for one in self.partners if (one.programme_id, one.affiliate_id) == (programme_id, affiliate_id))
-        return next(mine, Partner(affiliate_id, programme_id=programme_id))
+        for one in self.partners:
+            if one.affiliate_id == affiliate_id and one.programme_id == programme_id:
+                return one
+        return Partner(affiliate_id, programme_id=programme_id)
 
     def contact(self, touch_id: str) -> Contact | None:
-        return next((one for one in self.contacts if one.touch_id == touch_id), None)
+        for one in self.contacts:
+            if one.touch_id == touch_id:
+                return one
+        return None
 
     def rate_to(self, currency: str) -> Rate | None:
         """From the order's currency; None where none is known, and where it is the same currency."""
@@ -86,8 +91,10 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def version(self, programme_id: str, touch_id: str = "") -> int | None:
         """The version of the rate card that was in force, 0 for none; None where that was never asked."""
-        mine = (one.version for one in self.versions if (one.programme_id, one.touch_id) == (programme_id, touch_id))
-        return next(mine, None)
+        for one in self.versions:
+            if one.programme_id == programme_id and one.touch_id == touch_id:
+                return one.version
+        return None
 
 
 def inverse(rate: Rate) -> Rate:
