@@ -160,8 +160,11 @@ def _share_out(quotes: list[Quote], weights: list[int], indexes: list[int], colu
     for place, moment in enumerate(both if both[0] is not both[1] else both[:1]):
         weighed, paid, whole = quotes[-place].weights, parts[place], wholes[place]
         for column in columns:
-            for index, amount in zip(indexes, lay(paid[column], weighed), strict=True):
-                moment.amounts[index][column] = amount
+            if len(indexes) == 1:
+                moment.amounts[indexes[0]][column] = paid[column]
+            else:
+                for index, amount in zip(indexes, lay(paid[column], weighed), strict=True):
+                    moment.amounts[index][column] = amount
             if is_cut:
                 for index, amount in zip(indexes, lay(whole[column] - paid[column], weighed), strict=True):
                     moment.above[index, column] = amount

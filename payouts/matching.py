@@ -215,13 +215,19 @@ class JointOfWords(Joint):
         super().__init__([column], asked, everything)
         self._column, self._place, self._name = column, column.place, column.name
         self._seen: dict[Value, int] = {}
+        self._by_mask: dict[int, int] = {}
 
     def fitting(self, values: Three) -> int:
         value = values[self._place].get(self._name)
         found = self._seen.get(value)
+        return self._ask(value) if found is None else found
+
+    def _ask(self, value: Value) -> int:
+        mask = self._column.find(value)
+        found = self._by_mask.get(mask)
         if found is None:
-            found = _remember(self._seen, value, self._of_masks((self._column.holds(value),)))
-        return found
+            found = _remember(self._by_mask, mask, self._of_masks((mask,)))
+        return _remember(self._seen, value, found)
 
 
 class JointOfNumbers(Joint):
@@ -414,12 +420,13 @@ class Words(Column):
 
     def holds(self, value: Value) -> int:
         found = self._seen.get(value)
-        if found is None:
-            texts = value if isinstance(value, tuple) else (value if isinstance(value, str) else "",)
-            found = 0
-            for text in texts:
-                found |= self._of_text(text.casefold())
-            _remember(self._seen, value, found)
+        return _remember(self._seen, value, self.find(value)) if found is None else found
+
+    def find(self, value: Value) -> int:
+        """:meth:`holds`, without remembering."""
+        found = 0
+        for text in value if isinstance(value, tuple) else (value if isinstance(value, str) else "",):
+            found |= self._of_text(text.casefold())
         return found
 
     def _of_text(self, text: str) -> int:
@@ -474,9 +481,13 @@ class Numbers(Column):
 
     def place_of(self, value: Value) -> int | None:
         """Where a number stands: odd at a mark, even between two. None: it is no number."""
-        if value is None or isinstance(value, (str, tuple)):
+        if type(value) is int:
+            mark = value * 20_000
+        elif value is None or isinstance(value, (str, tuple)):
             return None
-        mark, marks = value * 20_000 if isinstance(value, int) else _mark(value), self._marks
+        else:
+            mark = _mark(value)
+        marks = self._marks
         place = bisect_left(marks, mark)
         return 2 * place + (place < len(marks) and marks[place] == mark)
 

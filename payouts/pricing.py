@@ -27,11 +27,13 @@ from payouts.setting import Setting, inverse
 from store.commissions import Commission
 
 REJECTED: Reason = "fraud_rejected"
+Uses = Mapping[tuple[str, str], tuple[int, int]]
+"""By limit and account: what was asked of it, and what it pays (:func:`payouts.earnings.used`)."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
     """An order whose rules are found. ``card`` is the version that says currency and hold; ``shares`` are at the rules' own rates,
-    in full. ``both`` is what they come to as sold and now; None where nobody earns.
+    in full. ``both`` is what they come to as sold and now; None where nobody earns, and where it was not asked for.
     """
 
     facts: Facts
@@ -50,7 +52,7 @@ class Prepared(msgspec.Struct, frozen=True):
         return Placed(self.facts.verdict.programme_id, order.order_id, order.occurred_at, self.parties)
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """What an order should have earned: as sold, and by now; both name the same lines, affiliates and parts in one order.
 
     ``card`` is the version that says currency and hold. Amounts are in ``currency``; ``rate`` made them, where they were converted.
@@ -69,13 +71,20 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def prepare(
-    facts: Facts, posted: Sequence[Commission], tariff: Tariff, setting: Setting, rejected: frozenset[str] = frozenset()
+    facts: Facts,
+    posted: Sequence[Commission],
+    tariff: Tariff,
+    setting: Setting,
+    rejected: frozenset[str] = frozenset(),
+    counts_commission: bool = True,
 ) -> Prepared:
     """Find the rules, and what they pay before tiers and limits.
 
     Args:
         posted: only what earlier versions of the program booked matters: what priced a line first.
         rejected: affiliates who may not earn from the order any more; the empty name is everybody.
+        counts_commission: False where nobody measures the affiliates' commissions: they are left at 0, and the price is worked out
+            once, for its standing.
     """
     order, verdict = facts.order, facts.verdict
     remainder = apply_refunds(order, facts.refunds)
@@ -83,8 +92,8 @@ def prepare(
     if not verdict.programme_id or order.test or not verdict.credits:
         return Prepared(facts, tariff, setting, remainder, card)
     shares = _shares(facts, posted, tariff, setting, remainder, card, rejected)
-    both = moments(order.lines, shares, remainder.steps)
-    parties = _parties(worth_in(order, setting, tariff.tenant), shares, both[1], remainder)
+    both = moments(order.lines, shares, remainder.steps) if counts_commission else None
+    parties = _parties(worth_in(order, setting, tariff.tenant), shares, both[1] if both else None, remainder)
     if is_lead(order.order_id):  # tiers and bonuses count orders
         parties = tuple(Party(one.affiliate_id, one.version, 0, 0, 0) for one in parties)
     return Prepared(facts, tariff, setting, remainder, card, tuple(shares), both, parties)
@@ -96,14 +105,11 @@ def target_of(prepared: Prepared, standing: Standing) -> Target:
     order, verdict = facts.order, facts.verdict
     if not verdict.programme_id:
         return Target(None, order.currency)
-    if prepared.both is None:
+    if not prepared.shares:
         nobody = tuple(unearned(order.lines, remainder.steps[-1], "test" if order.test else "unattributed"))
         return Target(card, order.currency, nobody, nobody)
     shares = [_under(share, prepared, standing) for share in prepared.shares]
-    both, asked = prepared.both, used(shares, prepared.both)
-    if _is_stepped(shares, prepared.shares) or _is_cut(shares, asked):
-        both = moments(order.lines, shares, remainder.steps)
-        asked = used(shares, both)
+    both, asked = _moments(prepared, shares)
     sold, last = earnings(order.lines, shares, both, remainder.steps)
     uses, rules = _uses(asked, _home_rate(prepared)), _tiered(shares)
     as_sold = tuple(sold)
@@ -280,12 +286,24 @@ def _at_step(rule: Rule, step: int, prepared: Prepared) -> Rule:
     return stepped if rate is None or fixed is None else msgspec.structs.replace(stepped, fixed_minor=_fixed_abroad(fixed, rate))
 
 
+def _moments(prepared: Prepared, shares: Sequence[Share]) -> tuple[tuple[Moment, Moment], Uses]:
+    """What the order comes to, and what it asks of limits. What was prepared holds where no step and no limit changes it."""
+    lines, steps = prepared.facts.order.lines, prepared.remainder.steps
+    if not _is_stepped(shares, prepared.shares):
+        both = prepared.both if prepared.both is not None else moments(lines, prepared.shares, steps)
+        asked = used(shares, both)
+        if not _is_cut(shares, asked):
+            return both, asked
+    both = moments(lines, shares, steps)
+    return both, used(shares, both)
+
+
 def _is_stepped(shares: Sequence[Share], own: Sequence[Share]) -> bool:
     """True where a rule pays at a step of its tiers."""
     return any(share.matched is not before.matched for share, before in zip(shares, own, strict=True))
 
 
-def _is_cut(shares: Sequence[Share], asked: Mapping[tuple[str, str], tuple[int, int]]) -> bool:
+def _is_cut(shares: Sequence[Share], asked: Uses) -> bool:
     """True where a limit leaves less than the order asks for, so that its price is not what it would be without limits."""
     left = {(cap.limit_id, cap.affiliate_id): cap.left_minor for share in shares for cap in share.caps} if asked else {}
     return any(minor > left[account] for account, (minor, _) in asked.items())
@@ -305,7 +323,7 @@ def _caps(affiliate_id: str, card: RateCard, rate: Rate | None, standing: Standi
 # --- what it means for others --------------------------------------------------------------------------------------------
 
 
-def _uses(uses: Mapping[tuple[str, str], tuple[int, int]], rate: Rate | None) -> tuple[Use, ...]:
+def _uses(uses: Uses, rate: Rate | None) -> tuple[Use, ...]:
     """In the tenant's currency, rounded up: what was left, rounded down, is still enough for what it granted."""
     if not uses:
         return ()
@@ -319,10 +337,10 @@ def _tiered(shares: Sequence[Share]) -> frozenset[tuple[str, str]]:
     return frozenset([(name, rule.rule_id) for name, rule in pairs if isinstance(rule, Rule) and rule.tiers is not None])
 
 
-def _parties(worth: Worth, shares: Sequence[Share], last: Moment, remainder: Remainder) -> tuple[Party, ...]:
+def _parties(worth: Worth, shares: Sequence[Share], last: Moment | None, remainder: Remainder) -> tuple[Party, ...]:
     """What each affiliate brought: after refunds, at the rules' own rates, before limits; in the tenant's currency, rounded down.
 
-    What was rejected, and what has no rate, counts nothing.
+    Without ``last``, commissions are 0. What was rejected, and what has no rate, counts nothing.
     """
     kept = remainder.steps[-1]
     net, is_left = sum([one.net_minor for one in kept]), int(not all(one.returned for one in kept))
@@ -332,12 +350,12 @@ def _parties(worth: Worth, shares: Sequence[Share], last: Moment, remainder: Rem
     return tuple([_party(shares, mine, last, net, is_left, worth) for mine in columns.values()])
 
 
-def _party(shares: Sequence[Share], columns: Sequence[int], last: Moment, net_minor: int, is_left: int, worth: Worth) -> Party:
+def _party(shares: Sequence[Share], columns: Sequence[int], last: Moment | None, net_minor: int, is_left: int, worth: Worth) -> Party:
     share = shares[columns[0]]
     if REJECTED in share.matched:
         return Party(share.affiliate_id, share.version, 0, 0, 0)
     part = share.part if len(columns) == 1 else sum((shares[column].part for column in columns), Fraction(0))
-    earned = sum([row[column] for row in last.amounts for column in columns])
+    earned = sum([row[column] for row in last.amounts for column in columns]) if last is not None else 0
     revenue = worth(net_minor * part.numerator // part.denominator)
     return Party(share.affiliate_id, share.version, is_left, revenue or 0, worth(earned) or 0)
 

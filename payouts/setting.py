@@ -12,7 +12,7 @@ from core.events import CustomerStatus
 from payouts.exchange import Rate, exact
 
 
-class Partner(msgspec.Struct, frozen=True, omit_defaults=True):
+class Partner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An affiliate as a member of a programme. ``approved_at`` 0: it never was.
 
     ``recruiters``: who recruited it, who recruited that one, and so on; an empty name is somebody who may not earn.
@@ -25,7 +25,7 @@ class Partner(msgspec.Struct, frozen=True, omit_defaults=True):
     programme_id: str = ""
 
 
-class Contact(msgspec.Struct, frozen=True, omit_defaults=True):
+class Contact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A credited touch. A coupon's has the order's time and no more than its class."""
 
     touch_id: str
@@ -39,7 +39,7 @@ class Contact(msgspec.Struct, frozen=True, omit_defaults=True):
     subs: tuple[str, ...] = ()
 
 
-class Pricing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Pricing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which version of a programme's rate card is in force for an order (``touch_id`` empty), or for one touch of it. 0: none."""
 
     programme_id: str
@@ -47,7 +47,7 @@ class Pricing(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int
 
 
-class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Frozen facts. ``coupon_classes`` are those of the order's codes; ``country`` is the order's.
 
     ``order_number`` (1: the customer's first; 0: unknown) and ``first_ordered_at`` (0: unknown) are what the newest decision says:

@@ -26,7 +26,7 @@ from payouts.pricings import Surroundings, asks_touches, depth_of, frozen
 from payouts.setting import Pricing, Setting
 from payouts.surroundings import read_surroundings
 from payouts.tariffs import tariff_of
-from payouts.walk import Asked, Ground, SpanKey, Walk, looks_ahead, periods_asked
+from payouts.walk import Asked, Ground, SpanKey, Walk, counts_commission, looks_ahead, periods_asked
 from store import booked, holds
 from store.booked import Noted, Sum
 from store.books import Books
@@ -174,6 +174,7 @@ class _Trial:
         }
         self._rejected = _rejected(connection, self._tenant.tenant_id)
         self._asks_touches = asks_touches(card for cards in tried.cards.values() for card in cards)
+        self._whole = any(looks_ahead(cards) or counts_commission(cards) for cards in tried.cards.values())
         self._depths = {name: depth_of(versions) for name, versions in tried.cards.items()}
         self._rows: dict[tuple[str, str], list[int]] = {}
         self._paid: dict[tuple[str, str, str, str], list[int]] = {}
@@ -270,7 +271,8 @@ class _Trial:
             try:
                 is_same = row is not None and row.decision_revision == facts.verdict.revision
                 setting = self._setting(facts, known, is_same, around)
-                yield facts, prepare(facts, (), self._tried, setting, self._rejected.get(facts.order.order_id, NOBODY))
+                rejected = self._rejected.get(facts.order.order_id, NOBODY)
+                yield facts, prepare(facts, (), self._tried, setting, rejected, self._whole)
             except (ArithmeticError, AssertionError, LookupError, ValueError):
                 yield facts, None
 

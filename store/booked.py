@@ -14,7 +14,7 @@ _OTHERS = " %"
 """Days of clicks, which stand where an order would: no order's id begins with a space."""
 
 
-class Noted(msgspec.Struct, frozen=True):
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """What is noted of an order that was booked. ``setting`` is JSON as it is kept; None where there is none."""
 
     order_id: str
@@ -24,7 +24,7 @@ class Noted(msgspec.Struct, frozen=True):
     setting: str | None
 
 
-class Sum(msgspec.Struct, frozen=True):
+class Sum(msgspec.Struct, frozen=True, gc=False):
     """What an order is booked with for an affiliate, in one currency; rows of orders alone."""
 
     order_id: str

@@ -223,12 +223,13 @@ def test_a_draft_with_the_number_of_a_version_is_a_card_of_its_own() -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "_REMEMBERED", 8)
     monkeypatch.setattr(matching, "_CARDS", 3)
-    card = card_of(Rule("r", percent_bps=1, when=when("item", "sku", "starts_with", "A")))
+    one, both = when("item", "sku", "starts_with", "A"), (when("item", "sku", "starts_with", "A"), when("item", "brand", "in", "b"))
+    alone, together = (card_of(Rule("r", percent_bps=1, when=clause)) for clause in (one, Clause(any=both)))
 
-    assert [won(card, {"item.sku": f"{'AB'[number % 2]}-{number}"}) for number in range(50)] == ["r", "no_rule"] * 25
-    (joint,) = compile_card(card, "EUR")._sieve._of_item
-    assert 0 < len(joint._seen) <= 8  # type: ignore[attr-defined]
-    assert 0 < len(joint._columns[0]._seen) <= 8  # type: ignore[attr-defined]
+    for card in (alone, together):
+        assert [won(card, {"item.sku": f"{'AB'[number % 2]}-{number}"}) for number in range(50)] == ["r", "no_rule"] * 25
+    assert 0 < len(compile_card(alone, "EUR")._sieve._of_item[0]._seen) <= 8  # type: ignore[attr-defined]
+    assert 0 < len(compile_card(together, "EUR")._sieve._of_item[0]._columns[1]._seen) <= 8  # type: ignore[attr-defined]
     for number in range(10):
         compile_card(card_of(Rule(f"r{number}", percent_bps=1)), "EUR")
     assert len(matching._met) <= 3
