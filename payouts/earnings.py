@@ -7,7 +7,7 @@ Refunds come off what everyone still has. Splitting the net anew by largest rema
 of a refund (the Alabama paradox); taking each fall from what everyone still has never does, and ends in exact zeros.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from math import lcm
 from typing import Literal, NamedTuple
@@ -229,15 +229,13 @@ def _limit(shares: Sequence[Share], both: tuple[Moment, Moment]) -> None:
     for index, row in enumerate(sold.amounts):
         for column, amount in enumerate(row):
             if caps := _caps_on(shares[column], index):
-                accounts = [(cap.limit_id, cap.affiliate_id) for cap in caps]
-                room, name = min(
-                    (left.setdefault(account, cap.left_minor), account[0]) for account, cap in zip(accounts, caps, strict=True)
-                )
+                room, name = _room(caps, left)
                 _cut(sold, index, column, room, name)
-                for account in accounts:
-                    left[account] -= row[column]
-                given[column, caps] = given.get((column, caps), 0) + row[column]
-                if row[column] < amount:
+                for cap in caps:
+                    left[cap.limit_id, cap.affiliate_id] -= row[column]
+                if last is not sold:
+                    given[column, caps] = given.get((column, caps), 0) + row[column]
+                if last is not sold and row[column] < amount:
                     names.setdefault((column, caps), name)
     if last is sold:
         return
@@ -246,6 +244,11 @@ def _limit(shares: Sequence[Share], both: tuple[Moment, Moment]) -> None:
             if caps := _caps_on(shares[column], index):
                 _cut(last, index, column, given[column, caps], names.get((column, caps), ""))
                 given[column, caps] -= row[column]
+
+
+def _room(caps: Iterable[Cap], left: dict[tuple[str, str], int]) -> tuple[int, str]:
+    """What the narrowest of the limits leaves, and its name."""
+    return min([(left.setdefault((cap.limit_id, cap.affiliate_id), cap.left_minor), cap.limit_id) for cap in caps])
 
 
 def _cut(moment: Moment, index: int, column: int, most_minor: int, limit_id: str) -> None:

@@ -56,8 +56,8 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     """What an order should have earned: as sold, and by now; both name the same lines, affiliates and parts in one order.
 
     ``card`` is the version that says currency and hold. Amounts are in ``currency``; ``rate`` made them, where they were converted.
-    ``uses`` are what it asked of limits, ``relied_on`` is what it took of its standing, and ``rules`` are those with tiers that
-    pay: ``(affiliate, rule)``.
+    ``standing`` is what it was priced in, ``uses`` are what it asked of limits, and ``rules`` are those with tiers that pay:
+    ``(affiliate, rule)``.
     """
 
     card: RateCard | None
@@ -66,8 +66,13 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     last: tuple[Earning, ...] = ()
     rate: Rate | None = None
     uses: tuple[Use, ...] = ()
-    relied_on: Standing = Standing()
+    standing: Standing = Standing()
     rules: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def relied_on(self) -> Standing:
+        """What it took of its standing."""
+        return relied_on(self.standing, self.uses, self.rules)
 
 
 def prepare(
@@ -119,7 +124,7 @@ def target_of(prepared: Prepared, standing: Standing) -> Target:
         sold=as_sold,
         last=as_sold if last is sold else tuple(last),
         uses=uses,
-        relied_on=relied_on(standing, uses, rules),
+        standing=standing,
         rules=rules,
     )
     return _settled(target, prepared.setting)
@@ -273,7 +278,9 @@ def _under(share: Share, prepared: Prepared, standing: Standing) -> Share:
         return share
     if not steps:
         return msgspec.structs.replace(share, caps=caps)
-    matched = tuple(_at_step(rule, steps.get(rule.rule_id, 0), prepared) if isinstance(rule, Rule) else rule for rule in share.matched)
+    matched = share.matched
+    if any(isinstance(rule, Rule) and rule.rule_id in steps for rule in matched):
+        matched = tuple([_at_step(rule, steps.get(rule.rule_id, 0), prepared) if isinstance(rule, Rule) else rule for rule in matched])
     return msgspec.structs.replace(share, matched=matched, caps=caps)
 
 

@@ -341,20 +341,19 @@ class _Trial:
 
     def _tally_after(self, facts: Facts, target: Target) -> str:
         """Add what the order earns; returns what became of it."""
-        total, earners = 0, set[str]()
+        total, earners, programme_id, currency = 0, set[str](), facts.verdict.programme_id, target.currency
         for one in target.last:
-            if one.amount_minor or one.capped_minor:
+            amount_minor = one.amount_minor
+            if amount_minor or one.capped_minor:
                 kind, name = ("recruiters", one.part.partition(":")[2]) if one.part else ("rule", one.rule_id)
-                self._part(
-                    facts.verdict.programme_id, kind, name, target.currency, bool(one.amount_minor), one.amount_minor, one.capped_minor
-                )
-            if one.amount_minor:
-                total += one.amount_minor
+                self._part(programme_id, kind, name, currency, bool(amount_minor), amount_minor, one.capped_minor)
+            if amount_minor:
+                total += amount_minor
                 earners.add(one.affiliate_id)
-                self._row(one.affiliate_id, target.currency)[1] += one.amount_minor
+                self._row(one.affiliate_id, currency)[1] += amount_minor
         for affiliate_id in earners:
-            self._row(affiliate_id, target.currency)[3] += 1
-        return outcome_of(total, (one.reason for one in target.last))
+            self._row(affiliate_id, currency)[3] += 1
+        return outcome_of(total, [one.reason for one in target.last])
 
     def _add_awards(self) -> None:
         """Bonuses that are booked for orders of the period."""

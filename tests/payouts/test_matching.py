@@ -405,6 +405,23 @@ def test_the_compiled_card_answers_as_trying_every_rule_does(card: RateCard, lin
         assert won(card, item, affiliate, order) == naive(card, item, affiliate, order), "once more, from what is remembered"
 
 
+@given(cards, st.lists(facts(), min_size=1, max_size=6))
+def test_the_lines_of_an_order_asked_together_are_answered_as_each_alone(card: RateCard, lines: list[tuple[dict[str, Any], ...]]) -> None:
+    compiled, order = compile_card(card, "EUR"), lines[0][2]
+    together = compiled.asking(order, [item for item, _, _ in lines])
+
+    for _, affiliate, _ in lines:
+        assert together(affiliate) == [compiled.match(item, affiliate, order) for item, _, _ in lines]
+
+
+@given(cards, facts())
+def test_what_no_rule_asks_for_makes_no_difference(card: RateCard, known: tuple[dict[str, Any], ...]) -> None:
+    asked = {*compile_card(card, "EUR").asks, "order.value"}
+    left = [{name: value for name, value in one.items() if name in asked} for one in known]
+
+    assert won(card, *left) == won(card, *known)
+
+
 @given(single_tests().filter(lambda one: one.operator in ("equals_to", "in", "contains")), facts())
 def test_a_negative_holds_exactly_where_its_positive_does_not(positive: Clause, known: tuple[dict[str, Any], ...]) -> None:
     operator = {"equals_to": "not_equals", "in": "not_in", "contains": "not_contains"}[positive.operator]
