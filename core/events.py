@@ -86,7 +86,7 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_at: Instant = 0
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One order line. ``net_minor`` is what it earns on: after discounts, without tax and shipping, for all units.
 
     ``discount_minor`` is what was taken off the list price before that. ``kind`` is ``gift_card``, or empty for a product.
@@ -105,7 +105,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: tuple[tuple[str, str], ...] = ()
 
 
-class Order(msgspec.Struct, frozen=True, tag_field="event", tag="order", omit_defaults=True):
+class Order(msgspec.Struct, frozen=True, tag_field="event", tag="order", omit_defaults=True, gc=False):
     """A sale, from any channel. ``customer_keys`` are keyed hashes (:mod:`core.identity`), never raw addresses.
 
     ``attributes`` are what the sender knows of the customer and the order, by name: ``account_type``, ``region``, ``loyalty_tier`` …
@@ -142,14 +142,14 @@ class Order(msgspec.Struct, frozen=True, tag_field="event", tag="order", omit_de
     basket_id: str = ""
 
 
-class RefundLine(msgspec.Struct, frozen=True):
+class RefundLine(msgspec.Struct, frozen=True, gc=False):
     """What is taken back of one line, in minor units net of tax; positive."""
 
     line_id: str
     net_minor: int
 
 
-class Refund(msgspec.Struct, frozen=True, tag_field="event", tag="refund", omit_defaults=True):
+class Refund(msgspec.Struct, frozen=True, tag_field="event", tag="refund", omit_defaults=True, gc=False):
     """Money taken back from an order: by line, or ``net_minor`` over the order, or neither for all that remains."""
 
     event_id: str

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm
+from typing import Any
 
 import msgspec
 
@@ -94,16 +95,21 @@ def allocate(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     [334, 333, 333]
     """
     assert min(weights, default=0) >= 0, "a weight is never negative"
-    scale = lcm(*(weight.denominator for weight in weights))
-    whole = [weight.numerator * (scale // weight.denominator) for weight in weights]
+    whole: Sequence[Any] = weights if {*map(type, weights)} == {int} else _whole(weights)
     base = sum(whole)
     if base == 0:
         assert total == 0, "money cannot be split over weights that are all zero"
         return [0] * len(whole)
-    quotas = [divmod(abs(total) * weight, base) for weight in whole]
-    parts = [floor for floor, _ in quotas]
-    leftover = abs(total) - sum(parts)
+    size = abs(total)
+    parts = [size * weight // base for weight in whole]
+    leftover = size - sum(parts)
     if leftover:
-        for i in sorted(range(len(parts)), key=lambda i: (-quotas[i][1], i))[:leftover]:
+        rests = [size * weight % base for weight in whole]
+        for i in sorted(range(len(parts)), key=rests.__getitem__, reverse=True)[:leftover]:  # equal ones keep their order
             parts[i] += 1
     return [-part for part in parts] if total < 0 else parts
+
+
+def _whole(weights: Sequence[Fraction | int]) -> list[int]:
+    scale = lcm(*[weight.denominator for weight in weights])
+    return [weight.numerator * (scale // weight.denominator) for weight in weights]

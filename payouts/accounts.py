@@ -15,7 +15,7 @@ Place = tuple[Instant, str]
 """Where an order stands in every account: ``(ordered_at, order_id)``."""
 
 
-class Party(msgspec.Struct, frozen=True):
+class Party(msgspec.Struct, frozen=True, gc=False):
     """An affiliate of an order, and the ``version`` of the rate card that pays it (0: none; of several touches, the first one's).
 
     ``orders`` is 1 while anything of the lines is left, else 0; ``revenue_minor`` the credited net; ``commission_minor`` what the rules'
@@ -29,7 +29,7 @@ class Party(msgspec.Struct, frozen=True):
     commission_minor: int
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """An order in its programme's accounts. Without parties where nobody is credited."""
 
     programme_id: str
@@ -42,7 +42,7 @@ class Placed(msgspec.Struct, frozen=True):
         return (self.ordered_at, self.order_id)
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What other orders mean for one order. Kept with it, it makes the order's price a function of the order alone.
 
     ``steps``: ``(affiliate, rule, step)``: 0 is the rule's own rates, n its ``steps[n - 1]``. ``left``: ``(limit, affiliate, minor units
@@ -53,7 +53,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     left: tuple[tuple[str, str, int], ...] = ()
 
 
-class Use(msgspec.Struct, frozen=True):
+class Use(msgspec.Struct, frozen=True, gc=False):
     """What one order came to under one limit. Empty ``affiliate_id``: everybody's budget. In the tenant's currency.
 
     ``asked_minor``: had this been left, the limit would have cut nothing; so what is left beyond it makes no difference.
@@ -70,6 +70,8 @@ def relied_on(standing: Standing, uses: Iterable[Use], rules: Collection[tuple[s
     """The part of a standing that an order's price comes from: the steps of ``rules`` (affiliate, rule) that paid, and what limits
     left as far as it was asked for. It makes the same price, and is itself a function of the whole set of orders.
     """
+    if not standing.steps and not standing.left:
+        return standing
     asked = {(use.limit_id, use.affiliate_id): use.asked_minor for use in uses}
     left = tuple((limit_id, of, min(minor, asked[limit_id, of])) for limit_id, of, minor in standing.left if (limit_id, of) in asked)
     return Standing(tuple(step for step in standing.steps if step[:2] in rules), left)

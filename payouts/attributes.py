@@ -5,7 +5,7 @@ a foreign order's are converted at the order's rate, rounded down; without a rat
 """
 
 from calendar import monthrange
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import MAXYEAR, UTC, datetime
 from fractions import Fraction
 from urllib.parse import urlsplit
@@ -39,8 +39,11 @@ def _unknown(_minor: int) -> None:
     return None
 
 
-def item_values(line: Line, worth: Worth = _itself) -> dict[str, Value]:
-    """Of one line. The price is what one unit was sold for, net, rounded down to a minor unit; the discount is exact."""
+def item_values(line: Line, worth: Worth = _itself, asked: Container[str] | None = None) -> dict[str, Value]:
+    """Of one line. The price is what one unit was sold for, net, rounded down to a minor unit; the discount is exact.
+
+    ``asked``: names that anybody asks for; a discount is left out where nobody does. None: everything.
+    """
     values: dict[str, Value] = {f"item.{name}": text for name, text in line.attributes} if line.attributes else {}
     values["item.sku"] = line.sku
     values["item.name"] = line.name
@@ -49,59 +52,70 @@ def item_values(line: Line, worth: Worth = _itself) -> dict[str, Value]:
     values["item.kind"] = line.kind or "product"
     values["item.price"] = worth(line.net_minor // line.quantity if line.quantity > 1 else line.net_minor)
     values["item.quantity"] = line.quantity
-    values["item.discount"] = _discount(line) if line.discount_minor else 0
+    if asked is None or "item.discount" in asked:
+        values["item.discount"] = _discount(line) if line.discount_minor else 0
     return values
 
 
-def affiliate_values(partner: Partner, contact: Contact | None, at: Instant) -> dict[str, Value]:
-    """Of an affiliate and of the touch that it is credited for, at the time ``at`` of what is paid for. Days and hours are whole."""
+def affiliate_values(partner: Partner, contact: Contact | None, at: Instant, asked: Container[str] | None = None) -> dict[str, Value]:
+    """Of an affiliate and of the touch that it is credited for, at the time ``at`` of what is paid for. Days and hours are whole.
+
+    ``asked``: names that anybody asks for; a referrer is left out where nobody does. None: everything.
+    """
     values: dict[str, Value] = {
         "affiliate.id": partner.affiliate_id,
         "affiliate.group": partner.group,
         "affiliate.days": max(0, at - partner.approved_at) // DAY if partner.approved_at else None,
     }
-    if contact is not None:
-        values |= {
-            "touch.class": contact.touch_class,
-            "touch.country": contact.country,
-            "touch.device": contact.device,
-            "touch.channel": contact.channel,
-            "touch.link": contact.link_code,
-            "touch.referrer": _host(contact.referrer),
-            "touch.hours": max(0, at - contact.occurred_at) // HOUR,
-        }
-        values |= {f"touch.sub{number}": text for number, text in enumerate(contact.subs[:5], 1)}
+    if contact is None:
+        return values
+    values["touch.class"] = contact.touch_class
+    values["touch.country"] = contact.country
+    values["touch.device"] = contact.device
+    values["touch.channel"] = contact.channel
+    values["touch.link"] = contact.link_code
+    values["touch.hours"] = max(0, at - contact.occurred_at) // HOUR
+    if asked is None or "touch.referrer" in asked:
+        values["touch.referrer"] = _host(contact.referrer)
+    for number, text in enumerate(contact.subs[:5], 1):
+        values[f"touch.sub{number}"] = text
     return values
 
 
 def order_values(
-    order: Order, setting: Setting, tenant: Tenant, status: CustomerStatus = "", segments: tuple[str, ...] = ()
+    order: Order,
+    setting: Setting,
+    tenant: Tenant,
+    status: CustomerStatus = "",
+    segments: tuple[str, ...] = (),
+    asked: Container[str] | None = None,
 ) -> dict[str, Value]:
     """Of the customer and the order as it was sold: refunds change no rule's fitting.
 
     Args:
         status, segments: what the decision took the customer and the order for.
+        asked: names that anybody asks for; what takes a calendar is left out where nobody does. None: everything.
 
     The value is the net of all lines. A country that was sent as an attribute wins; no other attribute takes the place of what is named
     in :mod:`core.conditions`. The weekday and the customer's months are those of the tenant's time zone, as it was frozen with the order.
     """
-    sent, zone = dict(order.attributes), ZoneInfo(setting.time_zone or tenant.time_zone)
-    values: dict[str, Value] = {f"order.{name}": text for name, text in order.attributes}
-    values |= {
-        "customer.status": status,
-        "customer.segments": segments,
-        "customer.country": sent.get("country") or setting.country,
-        "customer.orders": setting.order_number or None,
-        "customer.months": _months_of_customer(order, setting, zone),
-        "order.value": worth_in(order, setting, tenant)(sum(max(0, line.net_minor) for line in order.lines)),
-        "order.channel": order.channel,
-        "order.store": order.store_id,
-        "order.store_segment": setting.store_segment,
-        "order.currency": order.currency,
-        "order.coupons": order.coupons,
-        "order.coupon_classes": setting.coupon_classes,
-        "order.weekday": WEEKDAYS[_local(order.occurred_at, zone).weekday()],
-    }
+    sent = dict(order.attributes) if order.attributes else {}
+    values: dict[str, Value] = {f"order.{name}": text for name, text in order.attributes} if sent else {}
+    values["customer.status"] = status
+    values["customer.segments"] = segments
+    values["customer.country"] = sent.get("country") or setting.country
+    values["customer.orders"] = setting.order_number or None
+    values["order.value"] = worth_in(order, setting, tenant)(sum([max(0, line.net_minor) for line in order.lines]))
+    values["order.channel"] = order.channel
+    values["order.store"] = order.store_id
+    values["order.store_segment"] = setting.store_segment
+    values["order.currency"] = order.currency
+    values["order.coupons"] = order.coupons
+    values["order.coupon_classes"] = setting.coupon_classes
+    if asked is None or "customer.months" in asked:
+        values["customer.months"] = _months_of_customer(order, setting, ZoneInfo(setting.time_zone or tenant.time_zone))
+    if asked is None or "order.weekday" in asked:
+        values["order.weekday"] = WEEKDAYS[_local(order.occurred_at, ZoneInfo(setting.time_zone or tenant.time_zone)).weekday()]
     return values
 
 

@@ -7,7 +7,7 @@ Refunds come off what everyone still has. Splitting the net anew by largest rema
 of a refund (the Alabama paradox); taking each fall from what everyone still has never does, and ends in exact zeros.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from math import lcm
 from typing import Literal, NamedTuple
@@ -26,7 +26,7 @@ Bases = tuple[tuple[int, ...], ...]
 """What percentages are taken of, by step and line."""
 
 
-class Cap(msgspec.Struct, frozen=True):
+class Cap(msgspec.Struct, frozen=True, gc=False):
     """What a limit leaves for this order. ``affiliate_id`` empty: for all together. ``rules`` empty: whatever the rule."""
 
     limit_id: str
@@ -35,7 +35,7 @@ class Cap(msgspec.Struct, frozen=True):
     rules: tuple[str, ...] = ()
 
 
-class Share(msgspec.Struct, frozen=True):
+class Share(msgspec.Struct, frozen=True, gc=False):
     """A credited touch and what pays it: by line the rule, at its step and in the order's currency, or why there is none.
 
     ``bases``, ``version`` and ``caps`` are the rate card's. ``recruiters`` are ``(affiliate, basis points)``, nearest first; an empty
@@ -53,7 +53,7 @@ class Share(msgspec.Struct, frozen=True):
     recruiter_of: Literal["commission", "revenue"] = "commission"
 
 
-class Earning(msgspec.Struct, frozen=True):
+class Earning(msgspec.Struct, frozen=True, gc=False):
     """What one line earns one affiliate. ``base_minor`` is what percentages are taken of, whole, whatever the share of the credit.
 
     ``part`` is empty for what it earned itself, ``recruiter:1`` for what it has of those it recruited, ``recruiter:2`` of those whom
@@ -98,10 +98,11 @@ def earnings(
     By line, then affiliate, then what recruiters have of it. An affiliate that is credited through several touches gets the sum, under
     the first of them. ``both`` are the :func:`moments`.
     """
-    sold = [_own(line, index, shares, steps, both[0]) for index, line in enumerate(lines)]
-    own = (sold, sold if both[1] is both[0] else [_own(line, index, shares, steps, both[1]) for index, line in enumerate(lines)])
+    sold = _own(lines, shares, steps, both[0])
+    own = (sold, sold if both[1] is both[0] else _own(lines, shares, steps, both[1]))
     if not any(share.recruiters for share in shares):
-        return [one for of_line in own[0] for one in of_line], [one for of_line in own[1] for one in of_line]
+        before = [one for of_line in own[0] for one in of_line]
+        return before, before if own[1] is own[0] else [one for of_line in own[1] for one in of_line]
     theirs = _recruiters(lines, shares, both)
     before, after = (
         [one for index in range(len(lines)) for one in (*mine[index], *(pair[place] for pair in theirs.get(index, ())))]
@@ -141,6 +142,9 @@ def moments(lines: Sequence[Line], shares: Sequence[Share], steps: Sequence[Step
 def _paid_together(shares: Sequence[Share]) -> Iterator[tuple[Rule, list[int], list[int]]]:
     """Each price that is asked for: a rule at its step, the lines that it pays for together, and the shares that take part of it."""
     found: dict[tuple[int, str, int | None, int | None, tuple[int, ...]], tuple[Rule, list[int], list[int]]] = {}
+    if len(shares) == 1:
+        yield from ((rule, indexes, [0]) for rule, indexes in pools(shares[0].matched))
+        return
     for column, share in enumerate(shares):
         for rule, indexes in pools(share.matched):
             key = (share.version, rule.rule_id, rule.percent_bps, rule.fixed_minor, tuple(indexes))
@@ -153,10 +157,14 @@ def _share_out(quotes: list[Quote], weights: list[int], indexes: list[int], colu
     parts = _parts([one.amount_minor for one in quotes], weights)
     is_cut = any(one.capped_minor for one in quotes)
     wholes = _parts([one.amount_minor + one.capped_minor for one in quotes], weights) if is_cut else parts
-    for moment, weighed, paid, whole in zip(both, (quotes[0].weights, quotes[-1].weights), parts, wholes, strict=True):
+    for place, moment in enumerate(both if both[0] is not both[1] else both[:1]):
+        weighed, paid, whole = quotes[-place].weights, parts[place], wholes[place]
         for column in columns:
-            for index, amount in zip(indexes, lay(paid[column], weighed), strict=True):
-                moment.amounts[index][column] = amount
+            if len(indexes) == 1:
+                moment.amounts[indexes[0]][column] = paid[column]
+            else:
+                for index, amount in zip(indexes, lay(paid[column], weighed), strict=True):
+                    moment.amounts[index][column] = amount
             if is_cut:
                 for index, amount in zip(indexes, lay(whole[column] - paid[column], weighed), strict=True):
                     moment.above[index, column] = amount
@@ -164,6 +172,9 @@ def _share_out(quotes: list[Quote], weights: list[int], indexes: list[int], colu
 
 def _weights(shares: Sequence[Share]) -> list[int]:
     """The shares' parts, and nobody's, in whole numbers."""
+    if len(shares) == 1:
+        part = shares[0].part
+        return [part.numerator, part.denominator - part.numerator]
     scale = lcm(*[share.part.denominator for share in shares])
     parts = [share.part.numerator * (scale // share.part.denominator) for share in shares]
     return [*parts, scale - sum(parts)]
@@ -172,7 +183,7 @@ def _weights(shares: Sequence[Share]) -> list[int]:
 def _parts(amounts: list[int], weights: list[int]) -> tuple[list[int], list[int]]:
     """What the shares have of an amount as sold, and after all its falls."""
     sold = [amounts[0], 0] if len(weights) == 2 and weights[1] == 0 else allocate(amounts[0], weights)
-    return sold, _fall(sold, amounts)
+    return sold, _fall(sold, amounts) if len(amounts) > 1 else sold
 
 
 def _fall(parts: list[int], amounts: Sequence[int]) -> list[int]:
@@ -194,15 +205,17 @@ def _nothing(step: int, lines: int, columns: int) -> Moment:
 
 def used(shares: Sequence[Share], both: tuple[Moment, Moment]) -> dict[tuple[str, str], tuple[int, int]]:
     """By limit and account: what would have been asked of it as sold, had nothing been cut; and what it pays of the order now."""
-    uses: dict[tuple[str, str], tuple[int, int]] = {}
-    for place, moment in enumerate(both):
-        for index, row in enumerate(moment.amounts):
-            for column, amount in enumerate(row):
-                for cap in _caps_on(shares[column], index):
-                    asked, paid = uses.get((cap.limit_id, cap.affiliate_id), (0, 0))
-                    whole = amount + moment.beyond.get((index, column), 0)
-                    uses[cap.limit_id, cap.affiliate_id] = (asked, paid + amount) if place else (asked + whole, paid)
-    return uses
+    uses: dict[tuple[str, str], list[int]] = {}
+    sold, last = both
+    for column, share in enumerate(shares):
+        for index in range(len(sold.amounts)) if share.caps else ():
+            asked = sold.amounts[index][column] + (sold.beyond.get((index, column), 0) if sold.beyond else 0)
+            paid = last.amounts[index][column]
+            for cap in _caps_on(share, index):
+                use = uses.setdefault((cap.limit_id, cap.affiliate_id), [0, 0])
+                use[0] += asked
+                use[1] += paid
+    return {account: (asked, paid) for account, (asked, paid) in uses.items()}
 
 
 def _limit(shares: Sequence[Share], both: tuple[Moment, Moment]) -> None:
@@ -216,15 +229,13 @@ def _limit(shares: Sequence[Share], both: tuple[Moment, Moment]) -> None:
     for index, row in enumerate(sold.amounts):
         for column, amount in enumerate(row):
             if caps := _caps_on(shares[column], index):
-                accounts = [(cap.limit_id, cap.affiliate_id) for cap in caps]
-                room, name = min(
-                    (left.setdefault(account, cap.left_minor), account[0]) for account, cap in zip(accounts, caps, strict=True)
-                )
+                room, name = _room(caps, left)
                 _cut(sold, index, column, room, name)
-                for account in accounts:
-                    left[account] -= row[column]
-                given[column, caps] = given.get((column, caps), 0) + row[column]
-                if row[column] < amount:
+                for cap in caps:
+                    left[cap.limit_id, cap.affiliate_id] -= row[column]
+                if last is not sold:
+                    given[column, caps] = given.get((column, caps), 0) + row[column]
+                if last is not sold and row[column] < amount:
                     names.setdefault((column, caps), name)
     if last is sold:
         return
@@ -233,6 +244,11 @@ def _limit(shares: Sequence[Share], both: tuple[Moment, Moment]) -> None:
             if caps := _caps_on(shares[column], index):
                 _cut(last, index, column, given[column, caps], names.get((column, caps), ""))
                 given[column, caps] -= row[column]
+
+
+def _room(caps: Iterable[Cap], left: dict[tuple[str, str], int]) -> tuple[int, str]:
+    """What the narrowest of the limits leaves, and its name."""
+    return min([(left.setdefault((cap.limit_id, cap.affiliate_id), cap.left_minor), cap.limit_id) for cap in caps])
 
 
 def _cut(moment: Moment, index: int, column: int, most_minor: int, limit_id: str) -> None:
@@ -245,18 +261,22 @@ def _cut(moment: Moment, index: int, column: int, most_minor: int, limit_id: str
 
 def _caps_on(share: Share, index: int) -> tuple[Cap, ...]:
     rule = share.matched[index]
-    return tuple(cap for cap in share.caps if isinstance(rule, Rule) and (not cap.rules or rule.rule_id in cap.rules))
+    if not isinstance(rule, Rule):
+        return ()
+    return tuple([cap for cap in share.caps if not cap.rules or rule.rule_id in cap.rules])
 
 
 # --- who has it --------------------------------------------------------------------------------------------------------
 
 
-def _own(line: Line, index: int, shares: Sequence[Share], steps: Sequence[Step], moment: Moment) -> list[Earning]:
-    """One line's earnings, an affiliate at a time, under the first of its touches."""
+def _own(lines: Sequence[Line], shares: Sequence[Share], steps: Sequence[Step], moment: Moment) -> list[list[Earning]]:
+    """The earnings of every line, an affiliate at a time, under the first of its touches."""
     columns: dict[str, list[int]] = {}
     for column, share in enumerate(shares):
         columns.setdefault(share.affiliate_id, []).append(column)
-    return [_of_affiliate(line, index, shares[mine[0]], mine, steps, moment) for mine in columns.values()]
+    return [
+        [_of_affiliate(line, index, shares[mine[0]], mine, steps, moment) for mine in columns.values()] for index, line in enumerate(lines)
+    ]
 
 
 def _of_affiliate(line: Line, index: int, share: Share, columns: Sequence[int], steps: Sequence[Step], moment: Moment) -> Earning:

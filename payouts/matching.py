@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property, lru_cache, partial
+from typing import Any
 
 from core.catalogue import Clause, Entity, RateCard, Rule, Subject
 from core.conditions import ORDERING, POSITIVE, TREE, Kind, kind_of, leaves_of, parse_value
@@ -60,19 +61,31 @@ class Compiled:
         way of one that would pay something: the customer's status, the order's segments, its value, the customer's age, asked in this
         order, each together with those before it; else ``no_rule``.
         """
-        return self.asking(affiliate, order)(item)
+        return self.asking(order, (item,))(affiliate)[0]
 
-    def asking(self, affiliate: Values, order: Values) -> Callable[[Values], Rule | Reason]:
-        """:meth:`match` for all lines of an order and one affiliate: what does not depend on the line is asked once."""
+    def asking(self, order: Values, items: Sequence[Values]) -> Callable[[Values], list[Rule | Reason]]:
+        """:meth:`match` for all lines of an order, an affiliate at a time: what does not depend on the affiliate is asked once."""
         why = self._below_minimum(order)
         if why is not None:
-            return lambda _item: why
-        return partial(self._match, self._sieve.before(affiliate, order), affiliate, order)
+            return lambda _affiliate: [why] * len(items)
+        before = self._sieve.of_order(order)
+        return partial(self._matched, before, [self._sieve.of_item(before, item, order) for item in items], order, items)
 
-    def _match(self, before: int, affiliate: Values, order: Values, item: Values) -> Rule | Reason:
-        values = (item, affiliate, order)
-        fitting = self._sieve.fitting(before, values)
-        return self.rules[(fitting & -fitting).bit_length() - 1] if fitting else self._near_miss(values)
+    @cached_property
+    def asks(self) -> frozenset[str]:
+        """The names of all attributes that any rule asks for: no other makes a difference, but for the order's value."""
+        return frozenset(".".join(key) for rule in self.rules for clause in clauses(rule) for key in _keys(clause))
+
+    def _matched(
+        self, before: int, of_items: Sequence[int], order: Values, items: Sequence[Values], affiliate: Values
+    ) -> list[Rule | Reason]:
+        sieve, rules = self._sieve, self.rules
+        before = sieve.of_affiliate(before, affiliate, order)
+        found: list[Rule | Reason] = []
+        for item, of_item in zip(items, of_items, strict=True):
+            fitting = sieve.of_both(before & of_item, (item, affiliate, order))
+            found.append(rules[(fitting & -fitting).bit_length() - 1] if fitting else self._near_miss((item, affiliate, order)))
+        return found
 
     def _below_minimum(self, order: Values) -> Reason | None:
         value = order.get("order.value")
@@ -82,7 +95,7 @@ class Compiled:
 
     def _near_miss(self, values: tuple[Values, Values, Values]) -> Reason:
         for reason, sieve in self._nearly:
-            if sieve.fitting(sieve.before(values[1], values[2]), values):
+            if sieve.fitting(values):
                 unknown = reason == "below_min_order" and values[2].get("order.value") is None
                 return "currency_not_supported" if unknown else reason
         return "no_rule"
@@ -133,25 +146,45 @@ class Sieve:
         for number, parts in enumerate(flat):
             for part in parts:
                 asked.setdefault(tuple(sorted(_keys(part))), {}).setdefault(number, []).append(part)
-        joints = [Joint([columns[key] for key in keys], parts, self._all) for keys, parts in asked.items()]
-        self._of_item = [joint for joint in joints if joint.asks_the_item]
-        self._of_others = [joint for joint in joints if not joint.asks_the_item]
+        joints = [_joint([columns[key] for key in keys], parts, self._all) for keys, parts in asked.items()]
+        self._of_order, self._of_item, self._of_affiliate, self._of_both = (
+            [joint for joint in joints if joint.places & {0, 1} == about] for about in (set(), {0}, {1}, {0, 1})
+        )
 
-    def before(self, affiliate: Values, order: Values) -> int:
-        """The demands that hold as far as affiliate and order are asked: the same for all lines."""
-        nothing: Values = {}
-        left, values = self._all, (nothing, affiliate, order)
-        for joint in self._of_others:
-            left &= joint.fitting(values)
-        return left
+    def of_order(self, order: Values) -> int:
+        """The demands that hold as far as customer and order alone are asked: the same for all lines and affiliates."""
+        return _sifted(self._of_order, self._all, (_NOTHING, _NOTHING, order))
 
-    def fitting(self, before: int, values: tuple[Values, Values, Values]) -> int:
-        """The demands that hold, of those that held :meth:`before` the line was looked at."""
-        for joint in self._of_item:
-            if not before:
-                break
-            before &= joint.fitting(values)
-        return before
+    def of_item(self, before: int, item: Values, order: Values) -> int:
+        """Of those that held ``before``: as far as a line is asked, whoever the affiliate is."""
+        return _sifted(self._of_item, before, (item, _NOTHING, order))
+
+    def of_affiliate(self, before: int, affiliate: Values, order: Values) -> int:
+        """Of those that held ``before``: as far as an affiliate is asked, whatever the line is."""
+        return _sifted(self._of_affiliate, before, (_NOTHING, affiliate, order))
+
+    def of_both(self, before: int, values: "Three") -> int:
+        """Of those that held ``before``: as far as one clause asks for line and affiliate."""
+        return _sifted(self._of_both, before, values) if self._of_both else before
+
+    def fitting(self, values: "Three") -> int:
+        """The demands that hold."""
+        item, affiliate, order = values
+        before = self.of_order(order)
+        return self.of_both(self.of_item(before, item, order) & self.of_affiliate(before, affiliate, order), values)
+
+
+Three = tuple[Values, Values, Values]
+"""Of the line, of the affiliate, of the order."""
+_NOTHING: Values = {}
+
+
+def _sifted(joints: Iterable["Joint"], left: int, values: Three) -> int:
+    for joint in joints:
+        if not left:
+            break
+        left &= joint.fitting(values)
+    return left
 
 
 class Joint:
@@ -159,32 +192,85 @@ class Joint:
 
     def __init__(self, columns: Sequence["Column"], asked: Mapping[int, Sequence[Clause]], everything: int) -> None:
         self._columns = columns
-        self._single = columns[0] if len(columns) == 1 else None
-        self.asks_the_item = any(column.place == 0 for column in columns)
+        self.places = {column.place for column in columns}
         depth = max(map(len, asked.values()))
         layers = [{number: parts[level] for number, parts in asked.items() if len(parts) > level} for level in range(depth)]
         self._layers = [Layer(columns, layer, everything) for layer in layers]
-        self._seen: dict[int | tuple[int, ...], int] = {}
 
-    def fitting(self, values: tuple[Values, Values, Values]) -> int:
+    def fitting(self, values: Three) -> int:
         """The demands whose parts here hold, and those that have none."""
-        column = self._single
-        if column is not None:
-            mask = column.holds(values[column.place].get(column.name))
-            found = self._seen.get(mask)
-            return self._ask(mask, (mask,)) if found is None else found
-        masks = tuple([one.holds(values[one.place].get(one.name)) for one in self._columns])
-        found = self._seen.get(masks)
-        return self._ask(masks, masks) if found is None else found
+        raise NotImplementedError
 
-    def _ask(self, key: int | tuple[int, ...], masks: tuple[int, ...]) -> int:
+    def _of_masks(self, masks: tuple[int, ...]) -> int:
         found = -1
         for layer in self._layers:
             found &= layer.fitting(masks)
-        if len(self._seen) >= _REMEMBERED:
-            self._seen.clear()
-        self._seen[key] = found
         return found
+
+
+class JointOfWords(Joint):
+    """About one attribute that is text. Remembers by the text."""
+
+    def __init__(self, column: "Words", asked: Mapping[int, Sequence[Clause]], everything: int) -> None:
+        super().__init__([column], asked, everything)
+        self._column, self._place, self._name = column, column.place, column.name
+        self._seen: dict[Value, int] = {}
+        self._by_mask: dict[int, int] = {}
+
+    def fitting(self, values: Three) -> int:
+        value = values[self._place].get(self._name)
+        found = self._seen.get(value)
+        return self._ask(value) if found is None else found
+
+    def _ask(self, value: Value) -> int:
+        mask = self._column.find(value)
+        found = self._by_mask.get(mask)
+        if found is None:
+            found = _remember(self._by_mask, mask, self._of_masks((mask,)))
+        return _remember(self._seen, value, found)
+
+
+class JointOfNumbers(Joint):
+    """About one attribute that is a number: what holds at each place among the numbers that are asked for is found beforehand."""
+
+    def __init__(self, column: "Numbers", asked: Mapping[int, Sequence[Clause]], everything: int) -> None:
+        super().__init__([column], asked, everything)
+        self._column, self._place, self._name = column, column.place, column.name
+        self._by_place = [self._of_masks((mask,)) for mask in column.masks]
+        self._unknown = self._of_masks((0,))
+
+    def fitting(self, values: Three) -> int:
+        place = self._column.place_of(values[self._place].get(self._name))
+        return self._unknown if place is None else self._by_place[place]
+
+
+class JointOfSeveral(Joint):
+    """About several attributes at once. Remembers by what holds of each."""
+
+    def __init__(self, columns: Sequence["Column"], asked: Mapping[int, Sequence[Clause]], everything: int) -> None:
+        super().__init__(columns, asked, everything)
+        self._seen: dict[tuple[int, ...], int] = {}
+
+    def fitting(self, values: Three) -> int:
+        masks = tuple([one.holds(values[one.place].get(one.name)) for one in self._columns])
+        found = self._seen.get(masks)
+        return _remember(self._seen, masks, self._of_masks(masks)) if found is None else found
+
+
+def _joint(columns: Sequence["Column"], asked: Mapping[int, Sequence[Clause]], everything: int) -> Joint:
+    match columns:
+        case [Words() as column]:
+            return JointOfWords(column, asked, everything)
+        case [Numbers() as column]:
+            return JointOfNumbers(column, asked, everything)
+    return JointOfSeveral(columns, asked, everything)
+
+
+def _remember(seen: dict[Any, int], key: Any, found: int) -> int:
+    if len(seen) >= _REMEMBERED:
+        seen.clear()
+    seen[key] = found
+    return found
 
 
 class Layer:
@@ -334,14 +420,13 @@ class Words(Column):
 
     def holds(self, value: Value) -> int:
         found = self._seen.get(value)
-        if found is None:
-            texts = value if isinstance(value, tuple) else (value if isinstance(value, str) else "",)
-            found = 0
-            for text in texts:
-                found |= self._of_text(text.casefold())
-            if len(self._seen) >= _REMEMBERED:
-                self._seen.clear()
-            self._seen[value] = found
+        return _remember(self._seen, value, self.find(value)) if found is None else found
+
+    def find(self, value: Value) -> int:
+        """:meth:`holds`, without remembering."""
+        found = 0
+        for text in value if isinstance(value, tuple) else (value if isinstance(value, str) else "",):
+            found |= self._of_text(text.casefold())
         return found
 
     def _of_text(self, text: str) -> int:
@@ -383,19 +468,28 @@ class Numbers(Column):
         self._kind: Kind = "amount" if is_amount else "number"
         self._currency = currency
         self._marks = sorted({self._read(text) for leaf in leaves for text in leaf.values})
-        self._masks = [0] * (2 * len(self._marks) + 1)
+        self.masks = [0] * (2 * len(self._marks) + 1)
         for added in filter(None, map(self._add, leaves)):
             operator, values, bit = added
-            for place in range(len(self._masks)):
+            for place in range(len(self.masks)):
                 if any(_stands(operator, place, 2 * self._marks.index(value) + 1) for value in values):  # type: ignore[arg-type]
-                    self._masks[place] |= bit
+                    self.masks[place] |= bit
 
     def holds(self, value: Value) -> int:
-        if value is None or isinstance(value, (str, tuple)):
-            return 0
-        mark = _mark(value)
-        place = bisect_left(self._marks, mark)
-        return self._masks[2 * place + (place < len(self._marks) and self._marks[place] == mark)]
+        place = self.place_of(value)
+        return 0 if place is None else self.masks[place]
+
+    def place_of(self, value: Value) -> int | None:
+        """Where a number stands: odd at a mark, even between two. None: it is no number."""
+        if type(value) is int:
+            mark = value * 20_000
+        elif value is None or isinstance(value, (str, tuple)):
+            return None
+        else:
+            mark = _mark(value)
+        marks = self._marks
+        place = bisect_left(marks, mark)
+        return 2 * place + (place < len(marks) and marks[place] == mark)
 
     def _test_of(self, leaf: Clause) -> tuple[str, frozenset[object]]:
         return _positive(leaf), frozenset(map(self._read, leaf.values))

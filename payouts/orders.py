@@ -11,7 +11,7 @@ from core.events import CustomerStatus, Order, Refund
 from payouts.setting import Contact
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The newest decision of an order, without its trace. ``customer_status`` and ``segments`` are what it took the customer for.
 
     ``order_number``: the customer's n-th order, 0 where it is unknown; ``first_ordered_at``: when their first was, 0 where it is unknown.
@@ -29,7 +29,7 @@ class Verdict(msgspec.Struct, frozen=True):
     first_ordered_at: Instant = 0
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """An order as the events store knows it now. ``contacts`` are the credited touches; ``country`` is the order's."""
 
     order: Order
@@ -53,7 +53,7 @@ class Tariff(msgspec.Struct, frozen=True):
         """
         if not version:
             return None
-        found = next((card for card in self.cards.get(programme_id, ()) if card.version == version), None)
-        if found is None:
-            raise LookupError(f"rate card {programme_id} {version} is not in the catalogue")
-        return found
+        for card in self.cards.get(programme_id, ()):
+            if card.version == version:
+                return card
+        raise LookupError(f"rate card {programme_id} {version} is not in the catalogue")

@@ -4,18 +4,20 @@ First each credit finds the rules that pay it (:func:`prepare`): that does not d
 for them. Then its standing says at which steps, and within which limits (:func:`target_of`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
-from core.catalogue import FxRounding, RateCard, Rule, Tenant
+from core.catalogue import Extra, FxRounding, RateCard, Rule, Tenant
 from core.credit import Credit
 from core.events import Order
 from core.leads import is_lead, subject_of
 from payouts.accounts import Party, Placed, Standing, Use, account_of, relied_on
 from payouts.attributes import Worth, affiliate_values, item_values, lead_values, order_values, worth_in
-from payouts.earnings import Cap, Earning, Moment, Share, earnings, moments, unearned, used
+from payouts.earnings import Bases, Cap, Earning, Moment, Share, earnings, moments, unearned, used
 from payouts.exchange import Rate, convert
 from payouts.matching import Values, compile_card
 from payouts.orders import Facts, Tariff
@@ -25,11 +27,13 @@ from payouts.setting import Setting, inverse
 from store.commissions import Commission
 
 REJECTED: Reason = "fraud_rejected"
+Uses = Mapping[tuple[str, str], tuple[int, int]]
+"""By limit and account: what was asked of it, and what it pays (:func:`payouts.earnings.used`)."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
     """An order whose rules are found. ``card`` is the version that says currency and hold; ``shares`` are at the rules' own rates,
-    in full. ``both`` is what they come to as sold and now; None where nobody earns.
+    in full. ``both`` is what they come to as sold and now; None where nobody earns, and where it was not asked for.
     """
 
     facts: Facts
@@ -48,12 +52,12 @@ class Prepared(msgspec.Struct, frozen=True):
         return Placed(self.facts.verdict.programme_id, order.order_id, order.occurred_at, self.parties)
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """What an order should have earned: as sold, and by now; both name the same lines, affiliates and parts in one order.
 
     ``card`` is the version that says currency and hold. Amounts are in ``currency``; ``rate`` made them, where they were converted.
-    ``uses`` are what it asked of limits, ``relied_on`` is what it took of its standing, and ``rules`` are those with tiers that
-    pay: ``(affiliate, rule)``.
+    ``standing`` is what it was priced in, ``uses`` are what it asked of limits, and ``rules`` are those with tiers that pay:
+    ``(affiliate, rule)``.
     """
 
     card: RateCard | None
@@ -62,18 +66,30 @@ class Target(msgspec.Struct, frozen=True):
     last: tuple[Earning, ...] = ()
     rate: Rate | None = None
     uses: tuple[Use, ...] = ()
-    relied_on: Standing = Standing()
+    standing: Standing = Standing()
     rules: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def relied_on(self) -> Standing:
+        """What it took of its standing."""
+        return relied_on(self.standing, self.uses, self.rules)
 
 
 def prepare(
-    facts: Facts, posted: Sequence[Commission], tariff: Tariff, setting: Setting, rejected: frozenset[str] = frozenset()
+    facts: Facts,
+    posted: Sequence[Commission],
+    tariff: Tariff,
+    setting: Setting,
+    rejected: frozenset[str] = frozenset(),
+    counts_commission: bool = True,
 ) -> Prepared:
     """Find the rules, and what they pay before tiers and limits.
 
     Args:
         posted: only what earlier versions of the program booked matters: what priced a line first.
         rejected: affiliates who may not earn from the order any more; the empty name is everybody.
+        counts_commission: False where nobody measures the affiliates' commissions: they are left at 0, and the price is worked out
+            once, for its standing.
     """
     order, verdict = facts.order, facts.verdict
     remainder = apply_refunds(order, facts.refunds)
@@ -81,8 +97,8 @@ def prepare(
     if not verdict.programme_id or order.test or not verdict.credits:
         return Prepared(facts, tariff, setting, remainder, card)
     shares = _shares(facts, posted, tariff, setting, remainder, card, rejected)
-    both = moments(order.lines, shares, remainder.steps)
-    parties = _parties(worth_in(order, setting, tariff.tenant), shares, both[1], remainder)
+    both = moments(order.lines, shares, remainder.steps) if counts_commission else None
+    parties = _parties(worth_in(order, setting, tariff.tenant), shares, both[1] if both else None, remainder)
     if is_lead(order.order_id):  # tiers and bonuses count orders
         parties = tuple(Party(one.affiliate_id, one.version, 0, 0, 0) for one in parties)
     return Prepared(facts, tariff, setting, remainder, card, tuple(shares), both, parties)
@@ -94,21 +110,21 @@ def target_of(prepared: Prepared, standing: Standing) -> Target:
     order, verdict = facts.order, facts.verdict
     if not verdict.programme_id:
         return Target(None, order.currency)
-    if prepared.both is None:
+    if not prepared.shares:
         nobody = tuple(unearned(order.lines, remainder.steps[-1], "test" if order.test else "unattributed"))
         return Target(card, order.currency, nobody, nobody)
     shares = [_under(share, prepared, standing) for share in prepared.shares]
-    is_plain = all(share.matched is own.matched for share, own in zip(shares, prepared.shares, strict=True))
-    both = prepared.both if is_plain and not _is_cut(shares, prepared.both) else moments(order.lines, shares, remainder.steps)
+    both, asked = _moments(prepared, shares)
     sold, last = earnings(order.lines, shares, both, remainder.steps)
-    uses, rules = _uses(shares, both, _home_rate(prepared)), _tiered(shares)
+    uses, rules = _uses(asked, _home_rate(prepared)), _tiered(shares)
+    as_sold = tuple(sold)
     target = Target(
         card=card,
         currency=order.currency,
-        sold=tuple(sold),
-        last=tuple(last),
+        sold=as_sold,
+        last=as_sold if last is sold else tuple(last),
         uses=uses,
-        relied_on=relied_on(standing, uses, rules),
+        standing=standing,
         rules=rules,
     )
     return _settled(target, prepared.setting)
@@ -126,49 +142,58 @@ def _shares(
     card: RateCard | None,
     rejected: frozenset[str],
 ) -> list[Share]:
-    order, verdict, tenant = facts.order, facts.verdict, tariff.tenant
-    worth = worth_in(order, setting, tenant)
-    items: list[Values] = [item_values(line, worth) for line in order.lines]
-    of_order: Values = order_values(order, setting, tenant, setting.customer_status or order.customer_status, setting.segments)
-    if is_lead(order.order_id):
-        items, of_order = [{} for _ in order.lines], lead_values(order)
-    first = _first_matches(facts, posted)
-    unpaid = _cannot_settle(card, order, setting)
+    first = _first_matches(facts, posted) if posted else {}
+    unpaid = _cannot_settle(card, facts.order, setting)
+    asked: dict[int, Asking] = {}
+    bases: dict[tuple[Extra, ...], Bases] = {}
     shares = []
-    for credit in verdict.credits:
+    for credit in facts.verdict.credits:
         mine = card
         if card is not None and card.priced_at == "touch":
-            mine = tariff.card(verdict.programme_id, setting.version(verdict.programme_id, credit.touch_id))
-        matched: list[Rule | Reason] = [REJECTED] * len(items)
-        if not rejected & {"", credit.affiliate_id}:
-            matched = ["currency_not_supported" if unpaid else "no_rule"] * len(items)
-            if mine is not None and not unpaid:
-                matched = _matched(facts, credit, mine, tariff, setting, (items, of_order), first if mine is card else {})
-        shares.append(_share(facts, credit, mine, tenant, setting, matched, remainder))
+            mine = tariff.card(facts.verdict.programme_id, setting.version(facts.verdict.programme_id, credit.touch_id))
+        matched: Sequence[Rule | Reason]
+        if rejected and rejected & {"", credit.affiliate_id}:
+            matched = [REJECTED] * len(facts.order.lines)
+        elif mine is None or unpaid:
+            matched = ["currency_not_supported" if unpaid else "no_rule"] * len(facts.order.lines)
+        else:
+            if mine.version not in asked:
+                asked[mine.version] = _asking(facts, mine, tariff, setting)
+            matched = _matched(facts, credit, setting, asked[mine.version])
+            if first and mine is card:
+                matched = [
+                    _as_first(first[line.line_id], mine) if line.line_id in first else one
+                    for line, one in zip(facts.order.lines, matched, strict=True)
+                ]
+        pays_on = mine.pays_on if mine is not None else ()
+        if pays_on not in bases:
+            bases[pays_on] = bases_of(facts.order, pays_on, remainder.steps)
+        shares.append(_share(facts, credit, mine, tariff.tenant, setting, matched, bases[pays_on]))
     return shares
 
 
-def _matched(
-    facts: Facts,
-    credit: Credit,
-    card: RateCard,
-    tariff: Tariff,
-    setting: Setting,
-    asked: tuple[Sequence[Values], Values],
-    first: Mapping[str, Commission],
-) -> list[Rule | Reason]:
+class Asking(NamedTuple):
+    """A card that is asked for an order: what fits by the values of an affiliate, and which attributes make a difference."""
+
+    match: Callable[[Values], list[Rule | Reason]]
+    asks: frozenset[str]
+
+
+def _asking(facts: Facts, card: RateCard, tariff: Tariff, setting: Setting) -> Asking:
+    order, tenant = facts.order, tariff.tenant
+    compiled = compile_card(card, tenant.currency, subject_of(order.order_id))
+    if is_lead(order.order_id):
+        return Asking(compiled.asking(lead_values(order), [{} for _ in order.lines]), compiled.asks)
+    worth, status = worth_in(order, setting, tenant), setting.customer_status or order.customer_status
+    of_order = order_values(order, setting, tenant, status, setting.segments, compiled.asks)
+    return Asking(compiled.asking(of_order, [item_values(line, worth, compiled.asks) for line in order.lines]), compiled.asks)
+
+
+def _matched(facts: Facts, credit: Credit, setting: Setting, asking: Asking) -> list[Rule | Reason]:
     """By line the rule that pays this credit, or why none does."""
-    order = facts.order
     partner = setting.partner(facts.verdict.programme_id, credit.affiliate_id)
     contact = setting.contact(credit.touch_id)
-    of_affiliate = affiliate_values(partner, contact, order.occurred_at)
-    match = compile_card(card, tariff.tenant.currency, subject_of(order.order_id)).asking(of_affiliate, asked[1])
-    if not first:
-        return [match(item) for item in asked[0]]
-    return [
-        _as_first(first[line.line_id], card) if line.line_id in first else match(item)
-        for line, item in zip(order.lines, asked[0], strict=True)
-    ]
+    return asking.match(affiliate_values(partner, contact, facts.order.occurred_at, asking.asks))
 
 
 def _first_matches(facts: Facts, posted: Iterable[Commission]) -> dict[str, Commission]:
@@ -212,12 +237,11 @@ def _share(
     tenant: Tenant,
     setting: Setting,
     matched: Sequence[Rule | Reason],
-    remainder: Remainder,
+    bases: Bases,
 ) -> Share:
-    order = facts.order
-    bases = bases_of(order, card.pays_on if card else (), remainder.steps)
+    order, part = facts.order, _part(credit.numerator, credit.denominator)
     if card is None:
-        return Share(credit.affiliate_id, credit.touch_id, credit.share, tuple(matched), bases)
+        return Share(credit.affiliate_id, credit.touch_id, part, tuple(matched), bases)
     if order.currency != tenant.currency:
         rate = setting.rate_to(tenant.currency)
         matched = [_abroad(rule, card, rate) if isinstance(rule, Rule) else rule for rule in matched]
@@ -225,13 +249,17 @@ def _share(
     return Share(
         affiliate_id=credit.affiliate_id,
         touch_id=credit.touch_id,
-        part=credit.share,
+        part=part,
         matched=tuple(matched),
         bases=bases,
         version=card.version,
-        recruiters=tuple(zip(recruiters, card.recruiter_bps, strict=False)),
+        recruiters=tuple(zip(recruiters, card.recruiter_bps, strict=False)) if recruiters else (),
         recruiter_of=card.recruiter_of,
     )
+
+
+_part = lru_cache(maxsize=1024)(Fraction)
+"""Of a credit's numbers. Nearly all orders have one of a few."""
 
 
 # --- what other orders mean for it ---------------------------------------------------------------------------------------
@@ -250,7 +278,9 @@ def _under(share: Share, prepared: Prepared, standing: Standing) -> Share:
         return share
     if not steps:
         return msgspec.structs.replace(share, caps=caps)
-    matched = tuple(_at_step(rule, steps.get(rule.rule_id, 0), prepared) if isinstance(rule, Rule) else rule for rule in share.matched)
+    matched = share.matched
+    if any(isinstance(rule, Rule) and rule.rule_id in steps for rule in matched):
+        matched = tuple([_at_step(rule, steps.get(rule.rule_id, 0), prepared) if isinstance(rule, Rule) else rule for rule in matched])
     return msgspec.structs.replace(share, matched=matched, caps=caps)
 
 
@@ -263,10 +293,27 @@ def _at_step(rule: Rule, step: int, prepared: Prepared) -> Rule:
     return stepped if rate is None or fixed is None else msgspec.structs.replace(stepped, fixed_minor=_fixed_abroad(fixed, rate))
 
 
-def _is_cut(shares: Sequence[Share], both: tuple[Moment, Moment]) -> bool:
+def _moments(prepared: Prepared, shares: Sequence[Share]) -> tuple[tuple[Moment, Moment], Uses]:
+    """What the order comes to, and what it asks of limits. What was prepared holds where no step and no limit changes it."""
+    lines, steps = prepared.facts.order.lines, prepared.remainder.steps
+    if not _is_stepped(shares, prepared.shares):
+        both = prepared.both if prepared.both is not None else moments(lines, prepared.shares, steps)
+        asked = used(shares, both)
+        if not _is_cut(shares, asked):
+            return both, asked
+    both = moments(lines, shares, steps)
+    return both, used(shares, both)
+
+
+def _is_stepped(shares: Sequence[Share], own: Sequence[Share]) -> bool:
+    """True where a rule pays at a step of its tiers."""
+    return any(share.matched is not before.matched for share, before in zip(shares, own, strict=True))
+
+
+def _is_cut(shares: Sequence[Share], asked: Uses) -> bool:
     """True where a limit leaves less than the order asks for, so that its price is not what it would be without limits."""
-    left = {(cap.limit_id, cap.affiliate_id): cap.left_minor for share in shares for cap in share.caps}
-    return bool(left) and any(asked > left[account] for account, (asked, _) in used(shares, both).items())
+    left = {(cap.limit_id, cap.affiliate_id): cap.left_minor for share in shares for cap in share.caps} if asked else {}
+    return any(minor > left[account] for account, (minor, _) in asked.items())
 
 
 def _caps(affiliate_id: str, card: RateCard, rate: Rate | None, standing: Standing) -> tuple[Cap, ...]:
@@ -283,14 +330,13 @@ def _caps(affiliate_id: str, card: RateCard, rate: Rate | None, standing: Standi
 # --- what it means for others --------------------------------------------------------------------------------------------
 
 
-def _uses(shares: Sequence[Share], both: tuple[Moment, Moment], rate: Rate | None) -> tuple[Use, ...]:
+def _uses(uses: Uses, rate: Rate | None) -> tuple[Use, ...]:
     """In the tenant's currency, rounded up: what was left, rounded down, is still enough for what it granted."""
-    if not any(share.caps for share in shares):
+    if not uses:
         return ()
-    uses = used(shares, both)
     if rate is not None:
         uses = {key: (convert(asked, rate, "up"), convert(paid, rate, "up")) for key, (asked, paid) in uses.items()}
-    return tuple(Use(*key, *uses[key]) for key in sorted(uses))
+    return tuple([Use(*key, *uses[key]) for key in sorted(uses)])
 
 
 def _tiered(shares: Sequence[Share]) -> frozenset[tuple[str, str]]:
@@ -298,10 +344,10 @@ def _tiered(shares: Sequence[Share]) -> frozenset[tuple[str, str]]:
     return frozenset([(name, rule.rule_id) for name, rule in pairs if isinstance(rule, Rule) and rule.tiers is not None])
 
 
-def _parties(worth: Worth, shares: Sequence[Share], last: Moment, remainder: Remainder) -> tuple[Party, ...]:
+def _parties(worth: Worth, shares: Sequence[Share], last: Moment | None, remainder: Remainder) -> tuple[Party, ...]:
     """What each affiliate brought: after refunds, at the rules' own rates, before limits; in the tenant's currency, rounded down.
 
-    What was rejected, and what has no rate, counts nothing.
+    Without ``last``, commissions are 0. What was rejected, and what has no rate, counts nothing.
     """
     kept = remainder.steps[-1]
     net, is_left = sum([one.net_minor for one in kept]), int(not all(one.returned for one in kept))
@@ -311,12 +357,12 @@ def _parties(worth: Worth, shares: Sequence[Share], last: Moment, remainder: Rem
     return tuple([_party(shares, mine, last, net, is_left, worth) for mine in columns.values()])
 
 
-def _party(shares: Sequence[Share], columns: Sequence[int], last: Moment, net_minor: int, is_left: int, worth: Worth) -> Party:
+def _party(shares: Sequence[Share], columns: Sequence[int], last: Moment | None, net_minor: int, is_left: int, worth: Worth) -> Party:
     share = shares[columns[0]]
     if REJECTED in share.matched:
         return Party(share.affiliate_id, share.version, 0, 0, 0)
     part = share.part if len(columns) == 1 else sum((shares[column].part for column in columns), Fraction(0))
-    earned = sum([row[column] for row in last.amounts for column in columns])
+    earned = sum([row[column] for row in last.amounts for column in columns]) if last is not None else 0
     revenue = worth(net_minor * part.numerator // part.denominator)
     return Party(share.affiliate_id, share.version, is_left, revenue or 0, worth(earned) or 0)
 

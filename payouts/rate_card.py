@@ -35,7 +35,7 @@ Reason = Literal[
 """Why a line earns nothing; exactly one each. docs/money.md says what every reason means."""
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """What a rule pays for lines together: ``amount_minor``, after ``most_minor`` cut ``capped_minor`` off.
 
     ``weights`` lay the amount, or any part of it, over the lines (:func:`lay`): by what each line earns, or, where the rule pays an
@@ -145,10 +145,10 @@ def bases_of(order: Order, pays_on: Iterable[Extra], steps: Sequence[Step]) -> t
     A line keeps its part in proportion to the net that is left of it, rounded down, and loses it with the line.
     """
     wanted = set(pays_on)
-    extra = max(0, order.tax_minor) * ("tax" in wanted) + max(0, order.shipping_minor) * ("shipping" in wanted)
+    extra = max(0, order.tax_minor) * ("tax" in wanted) + max(0, order.shipping_minor) * ("shipping" in wanted) if wanted else 0
+    if not extra or not steps[0]:
+        return tuple([tuple([one.net_minor for one in step]) for step in steps])
     sold = [one.net_minor for one in steps[0]]
-    if not extra or not sold:
-        return tuple(tuple(one.net_minor for one in step) for step in steps)
     laid = lay(extra, _by_net(steps[0]))
     return tuple(tuple(map(_with_extra, step, sold, laid)) for step in steps)
 

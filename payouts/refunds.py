@@ -11,7 +11,7 @@ from core.events import Line, Order, Refund
 from core.money import allocate
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """What is left of one line: its net, and whether all of it went back (a free line can be returned too)."""
 
     net_minor: int
@@ -22,7 +22,7 @@ Step = tuple[Kept, ...]
 """Every line of an order at one moment, in the order's own sequence."""
 
 
-class Remainder(msgspec.Struct, frozen=True):
+class Remainder(msgspec.Struct, frozen=True, gc=False):
     """An order through its refunds: ``steps[0]`` as sold, then one step a refund; ``steps[-1]`` is what is left.
 
     ``excess_minor`` was asked back beyond what was left, or of lines that the order does not have; it changes nothing.
@@ -35,11 +35,13 @@ class Remainder(msgspec.Struct, frozen=True):
     refused: int = 0
 
 
-def apply_refunds(order: Order, refunds: Iterable[Refund]) -> Remainder:
+def apply_refunds(order: Order, refunds: Sequence[Refund]) -> Remainder:
     """Take every refund off its order, one after the other. A negative line counts as zero; nothing falls below zero."""
+    steps = [tuple([Kept(line.net_minor if line.net_minor > 0 else 0) for line in order.lines])]
+    if not refunds:
+        return Remainder(tuple(steps))
     ordered = sorted(_unique(refunds), key=lambda refund: (refund.occurred_at, refund.refund_id))
     usable = [refund for refund in ordered if refund.currency == order.currency]
-    steps = [tuple(Kept(max(0, line.net_minor)) for line in order.lines)]
     excess = 0
     for refund in usable:
         step, beyond = take_back(order.lines, steps[-1], refund)

@@ -12,7 +12,7 @@ from core.events import CustomerStatus
 from payouts.exchange import Rate, exact
 
 
-class Partner(msgspec.Struct, frozen=True, omit_defaults=True):
+class Partner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An affiliate as a member of a programme. ``approved_at`` 0: it never was.
 
     ``recruiters``: who recruited it, who recruited that one, and so on; an empty name is somebody who may not earn.
@@ -25,7 +25,7 @@ class Partner(msgspec.Struct, frozen=True, omit_defaults=True):
     programme_id: str = ""
 
 
-class Contact(msgspec.Struct, frozen=True, omit_defaults=True):
+class Contact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A credited touch. A coupon's has the order's time and no more than its class."""
 
     touch_id: str
@@ -39,7 +39,7 @@ class Contact(msgspec.Struct, frozen=True, omit_defaults=True):
     subs: tuple[str, ...] = ()
 
 
-class Pricing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Pricing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which version of a programme's rate card is in force for an order (``touch_id`` empty), or for one touch of it. 0: none."""
 
     programme_id: str
@@ -47,7 +47,7 @@ class Pricing(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int
 
 
-class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Frozen facts. ``coupon_classes`` are those of the order's codes; ``country`` is the order's.
 
     ``order_number`` (1: the customer's first; 0: unknown) and ``first_ordered_at`` (0: unknown) are what the newest decision says:
@@ -73,11 +73,16 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def partner(self, programme_id: str, affiliate_id: str) -> Partner:
         """The affiliate in this programme; without group and recruiters where it is not known."""
-        mine = (one for one in self.partners if (one.programme_id, one.affiliate_id) == (programme_id, affiliate_id))
-        return next(mine, Partner(affiliate_id, programme_id=programme_id))
+        for one in self.partners:
+            if one.affiliate_id == affiliate_id and one.programme_id == programme_id:
+                return one
+        return Partner(affiliate_id, programme_id=programme_id)
 
     def contact(self, touch_id: str) -> Contact | None:
-        return next((one for one in self.contacts if one.touch_id == touch_id), None)
+        for one in self.contacts:
+            if one.touch_id == touch_id:
+                return one
+        return None
 
     def rate_to(self, currency: str) -> Rate | None:
         """From the order's currency; None where none is known, and where it is the same currency."""
@@ -86,8 +91,10 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def version(self, programme_id: str, touch_id: str = "") -> int | None:
         """The version of the rate card that was in force, 0 for none; None where that was never asked."""
-        mine = (one.version for one in self.versions if (one.programme_id, one.touch_id) == (programme_id, touch_id))
-        return next(mine, None)
+        for one in self.versions:
+            if one.programme_id == programme_id and one.touch_id == touch_id:
+                return one.version
+        return None
 
 
 def inverse(rate: Rate) -> Rate:

@@ -26,7 +26,7 @@ from payouts.pricings import Surroundings, asks_touches, depth_of, frozen
 from payouts.setting import Pricing, Setting
 from payouts.surroundings import read_surroundings
 from payouts.tariffs import tariff_of
-from payouts.walk import Asked, Ground, SpanKey, Walk, looks_ahead, periods_asked
+from payouts.walk import Asked, Ground, SpanKey, Walk, counts_commission, looks_ahead, periods_asked
 from store import booked, holds
 from store.booked import Noted, Sum
 from store.books import Books
@@ -174,6 +174,7 @@ class _Trial:
         }
         self._rejected = _rejected(connection, self._tenant.tenant_id)
         self._asks_touches = asks_touches(card for cards in tried.cards.values() for card in cards)
+        self._whole = any(looks_ahead(cards) or counts_commission(cards) for cards in tried.cards.values())
         self._depths = {name: depth_of(versions) for name, versions in tried.cards.items()}
         self._rows: dict[tuple[str, str], list[int]] = {}
         self._paid: dict[tuple[str, str, str, str], list[int]] = {}
@@ -270,7 +271,8 @@ class _Trial:
             try:
                 is_same = row is not None and row.decision_revision == facts.verdict.revision
                 setting = self._setting(facts, known, is_same, around)
-                yield facts, prepare(facts, (), self._tried, setting, self._rejected.get(facts.order.order_id, NOBODY))
+                rejected = self._rejected.get(facts.order.order_id, NOBODY)
+                yield facts, prepare(facts, (), self._tried, setting, rejected, self._whole)
             except (ArithmeticError, AssertionError, LookupError, ValueError):
                 yield facts, None
 
@@ -339,20 +341,19 @@ class _Trial:
 
     def _tally_after(self, facts: Facts, target: Target) -> str:
         """Add what the order earns; returns what became of it."""
-        total, earners = 0, set[str]()
+        total, earners, programme_id, currency = 0, set[str](), facts.verdict.programme_id, target.currency
         for one in target.last:
-            if one.amount_minor or one.capped_minor:
+            amount_minor = one.amount_minor
+            if amount_minor or one.capped_minor:
                 kind, name = ("recruiters", one.part.partition(":")[2]) if one.part else ("rule", one.rule_id)
-                self._part(
-                    facts.verdict.programme_id, kind, name, target.currency, bool(one.amount_minor), one.amount_minor, one.capped_minor
-                )
-            if one.amount_minor:
-                total += one.amount_minor
+                self._part(programme_id, kind, name, currency, bool(amount_minor), amount_minor, one.capped_minor)
+            if amount_minor:
+                total += amount_minor
                 earners.add(one.affiliate_id)
-                self._row(one.affiliate_id, target.currency)[1] += one.amount_minor
+                self._row(one.affiliate_id, currency)[1] += amount_minor
         for affiliate_id in earners:
-            self._row(affiliate_id, target.currency)[3] += 1
-        return outcome_of(total, (one.reason for one in target.last))
+            self._row(affiliate_id, currency)[3] += 1
+        return outcome_of(total, [one.reason for one in target.last])
 
     def _add_awards(self) -> None:
         """Bonuses that are booked for orders of the period."""

@@ -58,6 +58,13 @@ def looks_ahead(cards: Iterable[RateCard]) -> bool:
     return any(tiers.retroactive for _, tiers in tiered(cards))
 
 
+def counts_commission(cards: Iterable[RateCard]) -> bool:
+    """True where what an affiliate's orders paid it counts for a tier or a bonus."""
+    cards = list(cards)
+    asked = [found.measure for _, found in tiered(cards)] + [bonus.measure for card in cards for bonus in card.bonuses]
+    return "commission" in asked
+
+
 class Walk:
     """One programme's accounts while its orders are walked under ``cards``.
 
@@ -73,8 +80,8 @@ class Walk:
         self._limit_periods: dict[str, set[Period]] = {}
         for limit in (limit for card in cards for limit in card.limits):
             self._limit_periods.setdefault(limit.limit_id, set()).add(limit.period)
-        self._looks_ahead = looks_ahead(cards)
-        self._spans: dict[tuple[Period, str], Span] = {}
+        self._has_bonuses = any(card.bonuses for card in cards)
+        self._spans: dict[tuple[Period, str], tuple[Span, SpanKey]] = {}
         self._sums: dict[tuple[str, SpanKey], list[int]] = {}
         self._totals: dict[tuple[str, SpanKey], list[int]] = {}
         self._granted: dict[tuple[str, str, SpanKey], int] = {}
@@ -86,8 +93,7 @@ class Walk:
 
     def count(self, placed: Placed) -> None:
         """Count an order towards the totals of its periods."""
-        for party, period, zone in self._measured(placed):
-            key = self._key(period, zone, placed.ordered_at)
+        for party, key in self._measured(placed):
             total = self._totals.get((party.affiliate_id, key))
             if total is None:
                 parts = (self._of(which, key, party.affiliate_id) for which in (self._ground.before, self._ground.behind))
@@ -99,31 +105,34 @@ class Walk:
         if not self._periods and not self._limit_periods:
             return Standing()
         self._pass(placed.place)
-        steps = tuple(
+        steps = [
             (party.affiliate_id, rule.rule_id, self._step(party, tiers, placed.ordered_at, time_zone))
             for party in placed.parties
             for rule, tiers in self._tiered.get(party.version, ())
-        )
+        ]
+        if not self._limit_periods:
+            return Standing(tuple(steps))
         limits = sorted(limits_of(placed, self._cards).items())
-        left = tuple((limit_id, of, self._left(limit, of, placed.ordered_at, time_zone)) for (limit_id, of), limit in limits)
-        return Standing(steps, left)
+        left = [(limit_id, of, self._left(limit, of, placed.ordered_at, time_zone)) for (limit_id, of), limit in limits]
+        return Standing(tuple(steps), tuple(left))
 
     def take(self, placed: Placed, time_zone: str, standing: Standing, uses: Iterable[Use]) -> list[tuple[str, Bonus]]:
         """Count an order for those behind it. Returns the bonuses that it reaches: affiliate and bonus."""
-        for party, period, zone in self._measured(placed):
-            _add(self._sum(party.affiliate_id, self._key(period, zone, placed.ordered_at)), party)
+        for party, key in self._measured(placed):
+            _add(self._sum(party.affiliate_id, key), party)
         left = {(limit_id, of): minor for limit_id, of, minor in standing.left}
         for use in uses:
             if (use.limit_id, use.affiliate_id) in left:
                 most = min(left[use.limit_id, use.affiliate_id], use.asked_minor)
                 self._grant(use.limit_id, use.affiliate_id, placed.ordered_at, min(use.granted_minor, most))
-        return list(self._reached(placed, time_zone)) if any(card.bonuses for card in self._cards) else []
+        return list(self._reached(placed, time_zone)) if self._has_bonuses else []
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _measured(self, placed: Placed) -> Iterator[tuple[Party, Period, str]]:
+    def _measured(self, placed: Placed) -> list[tuple[Party, SpanKey]]:
         """Sums are kept in every zone that orders are counted in: those of other zones count, too."""
-        return ((party, period, zone) for period in self._periods for zone in self._zones for party in placed.parties)
+        keys = [self._key(period, zone, placed.ordered_at) for period in self._periods for zone in self._zones]
+        return [(party, key) for key in keys for party in placed.parties]
 
     def _step(self, party: Party, tiers: Tiers, at: Instant, zone: str) -> int:
         key = self._key(tiers.period, zone, at)
@@ -177,13 +186,17 @@ class Walk:
         return which.get(key, {}).get(affiliate_id, NOTHING)
 
     def _key(self, period: Period, zone: str, at: Instant) -> SpanKey:
-        return (period, zone, self._span(period, zone, at).start)
+        return self._spanned(period, zone, at)[1]
 
     def _span(self, period: Period, zone: str, at: Instant) -> Span:
+        return self._spanned(period, zone, at)[0]
+
+    def _spanned(self, period: Period, zone: str, at: Instant) -> tuple[Span, SpanKey]:
         """Orders come by time, so that the last one's period is nearly always this one's."""
         known = self._spans.get((period, zone))
-        if known is None or not known.holds(at):
-            known = self._spans[period, zone] = span_of(period, at, zone)
+        if known is None or not known[0].start <= at < known[0].end:
+            span = span_of(period, at, zone)
+            known = self._spans[period, zone] = (span, (period, zone, span.start))
         return known
 
 

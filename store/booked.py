@@ -14,7 +14,7 @@ _OTHERS = " %"
 """Days of clicks, which stand where an order would: no order's id begins with a space."""
 
 
-class Noted(msgspec.Struct, frozen=True):
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """What is noted of an order that was booked. ``setting`` is JSON as it is kept; None where there is none."""
 
     order_id: str
@@ -24,7 +24,7 @@ class Noted(msgspec.Struct, frozen=True):
     setting: str | None
 
 
-class Sum(msgspec.Struct, frozen=True):
+class Sum(msgspec.Struct, frozen=True, gc=False):
     """What an order is booked with for an affiliate, in one currency; rows of orders alone."""
 
     order_id: str
@@ -60,7 +60,7 @@ def noted_of(connection: Connection, tenant_id: str, order_ids: Sequence[str]) -
     found: dict[str, Noted] = {}
     for some in _parts(order_ids):
         mine = select(*columns).where(table.tenant_id == tenant_id, table.order_id.in_(some))
-        found |= {row[0]: Noted(*row) for row in connection.execute(mine)}
+        found |= {row[0]: Noted(*row) for row in connection.execute(mine).all()}
     return found
 
 
@@ -72,8 +72,9 @@ def sums_of(connection: Connection, tenant_id: str, order_ids: Sequence[str]) ->
     found: dict[str, list[Sum]] = {}
     for some in _parts(order_ids):
         mine = (table.tenant_id == tenant_id) & table.order_id.in_(some) & (table.subject == "order") & (table.affiliate_id != "")
-        for row in connection.execute(select(*key, total).where(mine).group_by(*key).having(total != 0)):
-            found.setdefault(row[0], []).append(Sum(row[0], row[1], row[2], int(row[3])))
+        rows = connection.execute(select(*key, total).where(mine).group_by(*key).having(total != 0)).all()
+        for order_id, affiliate_id, currency, amount_minor in rows:
+            found.setdefault(order_id, []).append(Sum(order_id, affiliate_id, currency, int(amount_minor)))
     return found
 
 

@@ -379,6 +379,22 @@ def test_what_a_limit_cut_comes_when_there_is_room():
     assert books.target(sale(all_of("anna"))).relied_on == Standing(left=(("m", "anna", 7_00),))
 
 
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("left_minor", [0, 6_00, 50_00])
+@pytest.mark.parametrize("refunds", [(), (Refund("e-r", NORTH, "A-1", "r", "EUR", NOON, NOON, (), 50_00),)])
+def test_a_price_is_the_same_where_nobody_measured_commissions(step: int, left_minor: int, refunds: tuple[Refund, ...]) -> None:
+    tiered = Rule("p", percent_bps=500, tiers=Tiers("orders", "month", (Tier(2, percent_bps=800),)))
+    tariff = Tariff(TENANT, {"main": (card(1, 0, tiered, limits=(Limit("m", 50_00, "month"),)),)})
+    facts, standing = sale(all_of("anna"), refunds=refunds), Standing((("anna", "p", step),), (("m", "anna", left_minor),))
+    setting = frozen(None, facts, (), tariff, around())
+
+    measured, plain = (prepare(facts, (), tariff, setting, counts_commission=counts) for counts in (True, False))
+
+    assert target_of(plain, standing) == target_of(measured, standing)
+    assert [party.commission_minor for party in plain.parties] == [0] != [party.commission_minor for party in measured.parties]
+    assert [party.revenue_minor for party in plain.parties] == [party.revenue_minor for party in measured.parties]
+
+
 # --- currencies ----------------------------------------------------------------------------------------------------------
 
 

@@ -223,11 +223,13 @@ def test_a_draft_with_the_number_of_a_version_is_a_card_of_its_own() -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "_REMEMBERED", 8)
     monkeypatch.setattr(matching, "_CARDS", 3)
-    card = card_of(Rule("r", percent_bps=1, when=when("item", "sku", "starts_with", "A")))
+    one, both = when("item", "sku", "starts_with", "A"), (when("item", "sku", "starts_with", "A"), when("item", "brand", "in", "b"))
+    alone, together = (card_of(Rule("r", percent_bps=1, when=clause)) for clause in (one, Clause(any=both)))
 
-    assert [won(card, {"item.sku": f"{'AB'[number % 2]}-{number}"}) for number in range(50)] == ["r", "no_rule"] * 25
-    (joint,) = compile_card(card, "EUR")._sieve._of_item
-    assert 0 < len(joint._columns[0]._seen) <= 8  # type: ignore[attr-defined]
+    for card in (alone, together):
+        assert [won(card, {"item.sku": f"{'AB'[number % 2]}-{number}"}) for number in range(50)] == ["r", "no_rule"] * 25
+    assert 0 < len(compile_card(alone, "EUR")._sieve._of_item[0]._seen) <= 8  # type: ignore[attr-defined]
+    assert 0 < len(compile_card(together, "EUR")._sieve._of_item[0]._columns[1]._seen) <= 8  # type: ignore[attr-defined]
     for number in range(10):
         compile_card(card_of(Rule(f"r{number}", percent_bps=1)), "EUR")
     assert len(matching._met) <= 3
@@ -403,10 +405,27 @@ def test_the_compiled_card_answers_as_trying_every_rule_does(card: RateCard, lin
         assert won(card, item, affiliate, order) == naive(card, item, affiliate, order), "once more, from what is remembered"
 
 
+@given(cards, st.lists(facts(), min_size=1, max_size=6))
+def test_the_lines_of_an_order_asked_together_are_answered_as_each_alone(card: RateCard, lines: list[tuple[dict[str, Any], ...]]) -> None:
+    compiled, order = compile_card(card, "EUR"), lines[0][2]
+    together = compiled.asking(order, [item for item, _, _ in lines])
+
+    for _, affiliate, _ in lines:
+        assert together(affiliate) == [compiled.match(item, affiliate, order) for item, _, _ in lines]
+
+
+@given(cards, facts())
+def test_what_no_rule_asks_for_makes_no_difference(card: RateCard, known: tuple[dict[str, Any], ...]) -> None:
+    asked = {*compile_card(card, "EUR").asks, "order.value"}
+    left = [{name: value for name, value in one.items() if name in asked} for one in known]
+
+    assert won(card, *left) == won(card, *known)
+
+
 @given(single_tests().filter(lambda one: one.operator in ("equals_to", "in", "contains")), facts())
 def test_a_negative_holds_exactly_where_its_positive_does_not(positive: Clause, known: tuple[dict[str, Any], ...]) -> None:
     operator = {"equals_to": "not_equals", "in": "not_in", "contains": "not_contains"}[positive.operator]
     negative = when(positive.entity, positive.attribute, operator, *positive.values)
 
     sieve = Sieve([[positive], [negative]], "EUR")
-    assert sieve.fitting(sieve.before(known[1], known[2]), known) in (0b01, 0b10)  # type: ignore[arg-type]
+    assert sieve.fitting(known) in (0b01, 0b10)  # type: ignore[arg-type]
