@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from core.clock import Instant
 from store.schema import commissions, payout_lines, tenants
+from store.writing import read_rows
 
 Kind = Literal["sale", "refund", "redecision", "rejection", "adjustment", "bonus"]
 State = Literal["none", "pending", "held", "approved", "payable", "paid"]
@@ -166,11 +167,11 @@ def read_all(connection: Connection, tenant_id: str) -> Iterator[Commission]:
         after = rows[-1].commission_id
 
 
-def of_entries(connection: Connection, tenant_id: str, first: int, last: int) -> list[Commission]:
-    """The rows that these entries booked (``last`` inclusive), by entry and id."""
+def values_of_entries(connection: Connection, tenant_id: str, first: int, last: int) -> list[tuple[Any, ...]]:
+    """The rows that these entries booked (``last`` inclusive), by entry and id: the values of a :class:`Commission` each."""
     mine = (commissions.c.tenant_id == tenant_id) & commissions.c.entry_number.between(first, last)
     ordered = select(*_COLUMNS).where(mine).order_by(commissions.c.entry_number, commissions.c.commission_id)
-    return [Commission(*row) for row in connection.execute(ordered).all()]
+    return read_rows(connection, ordered)
 
 
 def stray_rows(connection: Connection, tenant_id: str, last: int) -> list[Commission]:
