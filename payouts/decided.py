@@ -39,7 +39,6 @@ class Decided(msgspec.Struct):
     standing: Collection[tuple[str, str]]
     expected: dict[str, Adjustment]
     ahead: list[Closing]
-    is_whole: bool
     closed: str = ""
     closed_at: int = 0
 
@@ -58,14 +57,11 @@ class Decided(msgspec.Struct):
             frozenset(subject for subject, action in newest.items() if action == "hold"),
             _expected(made),
             sorted(closings, key=lambda one: one.head_number, reverse=True),
-            is_whole,
         )
 
-    def learn(self, connection: Connection, entries: Iterable[Entry], rows: Sequence[Commission]) -> None:
-        """What these entries and commissions ask for, where not everything was read."""
-        if self.is_whole:
-            return
-        named = [entry.idempotency_key.partition(":")[2] for entry in entries if entry.kind == "adjustment"]
+    def learn(self, connection: Connection, keys: Iterable[str], rows: Sequence[Commission]) -> None:
+        """What these commissions, and entries of adjustments by their keys, ask for, where not everything was read."""
+        named = [key.partition(":")[2] for key in keys]
         for at in range(0, len(named), SUBJECTS_AT_ONCE):
             new = adjustments.adjustments_named(connection, self.tenant_id, named[at : at + SUBJECTS_AT_ONCE])
             self.adjustments += new

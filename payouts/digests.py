@@ -30,6 +30,7 @@ def _values(names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 _whole = _values(_EVERY)
 _content, _added = _values(_EVERY[: -len(Commission.__struct_defaults__)]), _values(_EVERY[-len(Commission.__struct_defaults__) :])
+_PERIOD = 7
 _NOTHING_ADDED = tuple(Commission.__struct_defaults__)
 
 
@@ -57,6 +58,13 @@ def chain(previous_hash: str, content: bytes, version: str = VERSION) -> str:
     return _digest(version, "fairshare/entry", previous_hash.encode(), content)
 
 
+def chained(previous_hash: str, values: tuple[Any, ...], sides: Sequence[Sequence[Any]]) -> str:
+    """The hash of an entry from its plain values (``store.ledger.Page``), without a Struct on the way."""
+    if values[_PERIOD]:
+        return chain(previous_hash, _encode((*values[: _PERIOD + 1], sides)), WITH_PERIOD)
+    return chain(previous_hash, _encode((*values[:_PERIOD], sides)))
+
+
 def _side(posting: Posting) -> tuple[Any, ...]:
     if not posting.original_currency:
         return (posting.account, posting.affiliate_id, posting.currency, posting.amount_minor)
@@ -69,13 +77,21 @@ def commission_bytes(row: Commission) -> bytes:
 
     Rows of earlier versions of the program have nothing in the fields that came later, and are the bytes that they were.
     """
-    values = msgspec.structs.astuple(row)
-    return _encode(_content(values) if _added(values) == _NOTHING_ADDED else _whole(values))
+    return _bytes_of(msgspec.structs.astuple(row))
 
 
 def commission_id(row: Commission) -> str:
     """``c_`` and 128 bits of the content's hash: a row that was edited no longer fits its id."""
-    return "c_" + digest("fairshare/commission", commission_bytes(row))[:32]
+    return id_of(msgspec.structs.astuple(row))
+
+
+def id_of(values: tuple[Any, ...]) -> str:
+    """The :func:`commission_id` of a commission from its plain values."""
+    return "c_" + digest("fairshare/commission", _bytes_of(values))[:32]
+
+
+def _bytes_of(values: tuple[Any, ...]) -> bytes:
+    return _encode(_content(values) if _added(values) == _NOTHING_ADDED else _whole(values))
 
 
 def evidence(commission_ids: Iterable[str]) -> str:
@@ -94,10 +110,12 @@ def digest(domain: str, *parts: bytes) -> str:
 
 
 def _digest(version: str, domain: str, *parts: bytes) -> str:
-    framed = _domain(domain, version)
+    if len(parts) == 1:  # nearly always, and millions of times
+        return sha256(_domain(domain, version) + _length(len(parts[0])) + parts[0]).hexdigest()
+    framed = [_domain(domain, version)]
     for part in parts:
-        framed += _length(len(part)) + part
-    return sha256(framed).hexdigest()
+        framed += _length(len(part)), part
+    return sha256(b"".join(framed)).hexdigest()
 
 
 _length = Struct(">Q").pack

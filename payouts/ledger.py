@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 
 from core.clock import Instant
 from core.errors import Conflict
-from payouts.digests import VERSION, WITH_PERIOD, chain, entry_bytes
+from payouts.digests import WITH_PERIOD, chain, entry_bytes
 from payouts.periods import month_of, months, period_for
 from store.commissions import Commission
 from store.ledger import Entry, Posting, calendar_of, entries_by_key, head, insert_entries
@@ -154,22 +154,6 @@ def unbalanced(postings: Sequence[Posting]) -> tuple[str, str, int] | None:
         key = (posting.affiliate_id, posting.currency)
         sums[key] = sums.get(key, 0) + posting.amount_minor
     return next(((*key, total) for key, total in sorted(sums.items()) if total), None)
-
-
-def hash_of(entry: Entry, previous_hash: str) -> str:
-    """What an entry's hash must be, after the entry with ``previous_hash``."""
-    content = entry_bytes(
-        entry.tenant_id,
-        entry.number,
-        entry.kind,
-        entry.idempotency_key,
-        entry.posted_at,
-        entry.memo,
-        entry.evidence_hash,
-        entry.postings,
-        entry.period,
-    )
-    return chain(previous_hash, content, WITH_PERIOD if entry.period else VERSION)
 
 
 def _entry(draft: Draft, number: int, previous_hash: str, month: str, closed: str) -> Entry:

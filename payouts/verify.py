@@ -8,7 +8,8 @@ The head of each tenant's chain is in the report. Heads that were written down o
 all of them each time: they show a ledger that was rewritten as a whole.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -18,20 +19,26 @@ from payouts.anchors import NO_ANCHORS, Anchor, Anchors, by_tenant
 from payouts.batches import content_hash, memo_of
 from payouts.checkpoints import Checkpoint
 from payouts.decided import HOLDING, Decided, wrong_adjustments, wrong_closings, wrong_holds
-from payouts.digests import commission_id, evidence
-from payouts.ledger import BOOKING, EXPENSE, REVERSED, STATES, hash_of, unbalanced
+from payouts.digests import chained, commission_id, evidence, id_of
+from payouts.ledger import BOOKING, EXPENSE, REVERSED, STATES, unbalanced
 from payouts.traffic_accrual import recompute_traffic
 from store import batches, commissions, holds, ledger
 from store.batches import Batch
 from store.books import Books
 from store.commissions import Commission
-from store.ledger import Entry
+from store.ledger import Entry, Page, Posting, Values, entry_of
 
 OF_BATCHES = ("batch_prepared", "batch_settled", "batch_voided")
 NAMED = frozenset({*HOLDING, *OF_BATCHES, "adjustment"})
 """The kinds of entries that something else names by their idempotency key."""
 PAST_HOLD = ("approved", "payable", "paid")
+DUE = {"payable": ("prepared", "approved"), "paid": ("settled",)}
+"""The states of a batch that pays a commission in this state; a live line pays no other."""
 BATCHES_AT_ONCE = 100
+NUMBER, KIND, KEY, POSTED_AT, MEMO, EVIDENCE, PERIOD, PREVIOUS, HASH = range(1, 10)
+"""Where an entry's plain values are; the first is the tenant."""
+AMOUNT = 3
+"""Where a posting's amount is: behind account, affiliate and currency."""
 Progress = Callable[[int, int], None]
 """Hears how many entries are done, of how many."""
 
@@ -77,7 +84,10 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class _Seen(msgspec.Struct):
-    """What one tenant's check learns on its way. ``known``: entries that something else names, by key."""
+    """What one tenant's check learns on its way. ``known``: entries that something else names, by key.
+
+    ``balances``: (account, affiliate, currency) -> minor units; ``granted``: (affiliate, currency, whether taken back) -> minor units.
+    """
 
     tenant_id: str
     since: Checkpoint
@@ -90,8 +100,8 @@ class _Seen(msgspec.Struct):
     batches: int = 0
     anchors: int = 0
     known: dict[str, Entry] = {}
-    balances: dict[tuple[str, str, str], int] = {}
-    granted: dict[tuple[str, str], list[int]] = {}
+    balances: defaultdict[Values, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+    granted: defaultdict[tuple[str, str, bool], int] = msgspec.field(default_factory=lambda: defaultdict(int))
     live: dict[str, str] = {}
     early: list[Commission] = []
 
@@ -198,16 +208,17 @@ def _checkpoint(connection: Connection, seen: _Seen) -> Iterator[Fault]:
 def _walk(connection: Connection, seen: _Seen, progress: Callable[[int], None]) -> Iterator[Fault]:
     """Entries behind the checkpoint in their order, page by page, each page with the commissions that it booked."""
     stray = commissions.stray_rows(connection, seen.tenant_id, seen.last)
-    for page in ledger.read_pages(connection, seen.tenant_id, seen.since.number):
+    for page in ledger.read_values(connection, seen.tenant_id, seen.since.number):
         yield from _entries(seen, page)
-        for entry in page if seen.decided.closings else ():
-            if what := seen.decided.wrong_period(entry.number, entry.period):
-                yield from _closings(connection, seen)
-                yield Fault(seen.tenant_id, "entries", str(entry.number), what)
-        rows = commissions.of_entries(connection, seen.tenant_id, page[0].number, page[-1].number)
-        seen.decided.learn(connection, page, rows)
+        if seen.decided.closings:
+            yield from _periods(connection, seen, page)
+        first, last = page.entries[0][NUMBER], page.entries[-1][NUMBER]
+        found = commissions.values_of_entries(connection, seen.tenant_id, first, last)
+        rows = [Commission(*values) for values in found]
         if not seen.is_whole:
+            seen.decided.learn(connection, [values[KEY] for values in page.entries if values[KIND] == "adjustment"], rows)
             seen.live = batches.live_batches(connection, seen.tenant_id, [row.commission_id for row in rows])
+        yield from _commissions(seen, rows, map(id_of, found))
         yield from _booked(seen, page, rows, stray)
         progress(seen.entries)
     yield from _strays(seen, stray)
@@ -215,32 +226,47 @@ def _walk(connection: Connection, seen: _Seen, progress: Callable[[int], None]) 
         yield Fault(seen.tenant_id, "postings", f"{posting[0]}/{posting[1]}", "there is no such entry")
 
 
-def _entries(seen: _Seen, page: Sequence[Entry]) -> Iterator[Fault]:
-    """A page's chain and sums. A million entries pass here, so that it is one loop."""
-    number, previous, balances = seen.head.number, seen.head.hash, seen.balances
-    for entry in page:
+def _entries(seen: _Seen, page: Page) -> Iterator[Fault]:
+    """A page's chain and sums. A million entries pass here, so that it is one loop over plain values."""
+    number, previous, balances, sides_of = seen.head.number, seen.head.hash, seen.balances, page.sides
+    for values in page.entries:
         number += 1
-        if entry.number != number or entry.previous_hash != previous or entry.hash != hash_of(entry, previous):
-            yield Fault(seen.tenant_id, "entries", str(number), _unchained(entry, number, previous))
-        for posting in entry.postings:
-            key = (posting.affiliate_id, posting.currency, posting.account)
-            balances[key] = balances.get(key, 0) + posting.amount_minor
-        if lopsided := unbalanced(entry.postings):
+        sides = sides_of.get(number, ())
+        if values[NUMBER] != number or values[PREVIOUS] != previous or values[HASH] != chained(previous, values, sides):
+            yield Fault(seen.tenant_id, "entries", str(number), _unchained(values, number, previous))
+        for side in sides:
+            balances[side[:AMOUNT]] += side[AMOUNT]
+        if lopsided := _lopsided(sides):
             yield Fault(seen.tenant_id, "entries", str(number), "its postings of {} in {} sum to {}, not to zero".format(*lopsided))
-        if entry.kind in NAMED:
-            seen.known[entry.idempotency_key] = entry
-        previous = entry.hash
-    seen.entries += len(page)
-    seen.newest_at = max(seen.newest_at, max(entry.posted_at for entry in page))
+        if values[KIND] in NAMED:
+            seen.known[values[KEY]] = entry_of(values, sides)
+        previous = values[HASH]
+    seen.entries += len(page.entries)
+    seen.newest_at = max(seen.newest_at, max(values[POSTED_AT] for values in page.entries))
     seen.head = Head(seen.tenant_id, number, previous)
 
 
-def _unchained(entry: Entry, number: int, previous: str) -> str:
-    if entry.number != number:
-        return f"it is missing; the next one is {entry.number}"
-    if entry.previous_hash != previous:
+def _lopsided(sides: Sequence[Values]) -> tuple[str, str, int] | None:
+    if len(sides) == 2:
+        one, other = sides
+        if one[AMOUNT] == -other[AMOUNT] and one[1:AMOUNT] == other[1:AMOUNT]:
+            return None  # as nearly every entry
+    return unbalanced([Posting(*side) for side in sides])
+
+
+def _unchained(values: Values, number: int, previous: str) -> str:
+    if values[NUMBER] != number:
+        return f"it is missing; the next one is {values[NUMBER]}"
+    if values[PREVIOUS] != previous:
         return "its previous_hash is not the hash of the entry before"
     return "its hash does not fit its content and postings"
+
+
+def _periods(connection: Connection, seen: _Seen, page: Page) -> Iterator[Fault]:
+    for values in page.entries:
+        if what := seen.decided.wrong_period(values[NUMBER], values[PERIOD]):
+            yield from _closings(connection, seen)
+            yield Fault(seen.tenant_id, "entries", str(values[NUMBER]), what)
 
 
 def _anchors(connection: Connection, seen: _Seen, lines: Mapping[int, Sequence[Anchor]]) -> Iterator[Fault]:
@@ -268,29 +294,32 @@ def _decided(connection: Connection, seen: _Seen) -> Iterator[Fault]:
 # --- commissions -----------------------------------------------------------------------------------------------------
 
 
-def _booked(seen: _Seen, page: Sequence[Entry], rows: Sequence[Commission], stray: Sequence[Commission]) -> Iterator[Fault]:
-    """A page's commissions, and whether they are those that its entries booked."""
-    booked: dict[int, list[str]] = {}
+def _booked(seen: _Seen, page: Page, rows: Sequence[Commission], stray: Sequence[Commission]) -> Iterator[Fault]:
+    """Whether a page's commissions are those that its entries booked."""
+    booked: dict[int | None, list[str]] = {}
     for row in rows:
-        assert row.entry_number is not None, "they were asked for by it"
-        yield from _commission(seen, row)
         booked.setdefault(row.entry_number, []).append(row.commission_id)
-    for entry in page:
-        ids = booked.get(entry.number, ())
-        if entry.kind in BOOKING and entry.evidence_hash != evidence(ids):
+    for values in page.entries:
+        if values[KIND] not in BOOKING:
+            continue
+        ids = booked.get(values[NUMBER], ())
+        if values[EVIDENCE] != evidence(ids):
             yield from _strays(seen, stray)  # what is missing here may name another entry
             what = f"the {len(ids)} commissions that name it are not those that it booked: one was added, removed or replaced"
-            yield Fault(seen.tenant_id, "entries", str(entry.number), f"{what} ({entry.memo})")
+            yield Fault(seen.tenant_id, "entries", str(values[NUMBER]), f"{what} ({values[MEMO]})")
 
 
-def _commission(seen: _Seen, row: Commission) -> Iterator[Fault]:
-    seen.commissions += 1
-    if what := _wrong(row, seen.live.pop(row.commission_id, None), seen):
-        yield Fault(seen.tenant_id, "commissions", row.commission_id, f"{what} (order {row.order_id}, line {row.line_id})")
-    if row.hold_until > seen.newest_at and row.state in PAST_HOLD:
-        seen.early.append(row)  # unless an entry comes that was posted later
-    granted = seen.granted.setdefault((row.affiliate_id, row.currency), [0, 0])
-    granted[row.amount_minor < 0] += row.amount_minor
+def _commissions(seen: _Seen, rows: Iterable[Commission], ids: Iterable[str]) -> Iterator[Fault]:
+    """Each commission by itself; ``ids`` are what theirs must be by their content."""
+    live, granted = seen.live, seen.granted
+    for row, its_id in zip(rows, ids, strict=True):
+        seen.commissions += 1
+        amount = row.amount_minor
+        if what := _wrong(row, its_id, live.pop(row.commission_id, None) if live else None, seen.decided):
+            yield Fault(seen.tenant_id, "commissions", row.commission_id, f"{what} (order {row.order_id}, line {row.line_id})")
+        if row.hold_until > seen.newest_at and row.state in PAST_HOLD:
+            seen.early.append(row)  # unless an entry comes that was posted later
+        granted[row.affiliate_id, row.currency, amount < 0] += amount
 
 
 def _strays(seen: _Seen, stray: Sequence[Commission]) -> Iterator[Fault]:
@@ -302,13 +331,13 @@ def _strays(seen: _Seen, stray: Sequence[Commission]) -> Iterator[Fault]:
 def _without_entry(connection: Connection, seen: _Seen) -> Iterator[Fault]:
     """Rows that earn nothing, and what a payout pays that is no commission."""
     for row in commissions.without_entry(connection, seen.tenant_id):
-        yield from _commission(seen, row)
+        yield from _commissions(seen, (row,), (commission_id(row),))
     for commission, _state in sorted(seen.live.items()):
         yield Fault(seen.tenant_id, "payout_lines", commission, "it pays a commission that does not exist")
 
 
-def _wrong(row: Commission, live: str | None, seen: _Seen) -> str | None:
-    if commission_id(row) != row.commission_id:
+def _wrong(row: Commission, its_id: str, live: str | None, decided: Decided) -> str | None:
+    if row.commission_id != its_id:
         return "its content does not fit its id"
     if (row.amount_minor == 0) != (row.state == "none"):
         return f"its state is {row.state} and its amount {row.amount_minor}"
@@ -316,11 +345,11 @@ def _wrong(row: Commission, live: str | None, seen: _Seen) -> str | None:
         return f"it names entry {row.entry_number}, which does not exist"
     if not row.amount_minor and not row.reason:
         return "it earns nothing and says no reason"
-    return seen.decided.wrong(row) or _wrong_payout(row, live)
+    return decided.wrong(row) or _wrong_payout(row, live)
 
 
 def _wrong_payout(row: Commission, live: str | None) -> str | None:
-    due = {"payable": ("prepared", "approved"), "paid": ("settled",)}.get(row.state)
+    due = DUE.get(row.state)
     if live == "twice":
         return "it has more than one live payout line"
     if due is not None and live not in due:
@@ -329,7 +358,8 @@ def _wrong_payout(row: Commission, live: str | None) -> str | None:
 
 
 def _states(connection: Connection, seen: _Seen) -> Iterator[Fault]:
-    said = {key: amount for key, amount in seen.balances.items() if amount and key[2] in STATES}
+    balances = seen.balances.items()
+    said = {(who, currency, state): amount for (state, who, currency), amount in balances if amount and state in STATES}
     rows = commissions.state_sums(connection, seen.tenant_id)
     summed = {(affiliate_id, currency, state): amount for affiliate_id, currency, state, amount in rows if amount}
     for key in sorted(said.keys() | summed.keys()):
@@ -342,11 +372,11 @@ def _states(connection: Connection, seen: _Seen) -> Iterator[Fault]:
 
 def _granted(seen: _Seen) -> Iterator[Fault]:
     """What was granted is the expense, and what was taken back is reversed. Each entry sums to zero, so all together do."""
-    booked = {key[:2] for key, amount in seen.balances.items() if amount and key[2] in (EXPENSE, REVERSED)}
-    for affiliate_id, currency in sorted(booked | seen.granted.keys()):
-        amounts = seen.granted.get((affiliate_id, currency), (0, 0))
-        for account, amount in zip((EXPENSE, REVERSED), amounts, strict=True):
-            balance = seen.balances.get((affiliate_id, currency, account), 0)
+    booked = {(who, currency) for (account, who, currency), amount in seen.balances.items() if amount and account in (EXPENSE, REVERSED)}
+    for affiliate_id, currency in sorted(booked | {key[:2] for key in seen.granted}):
+        for account, is_back in ((EXPENSE, False), (REVERSED, True)):
+            amount = seen.granted.get((affiliate_id, currency, is_back), 0)
+            balance = seen.balances.get((account, affiliate_id, currency), 0)
             if balance != -amount:
                 what = f"commissions say {-amount} {currency} minor units of {account}, the ledger's account says {balance}"
                 yield Fault(seen.tenant_id, "commissions", f"of affiliate {affiliate_id}", what)

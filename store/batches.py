@@ -221,7 +221,7 @@ def _lines(connection: Connection, tenant_id: str, batch_id: str) -> dict[str, t
     same = (payouts.c.tenant_id == payout_lines.c.tenant_id) & (payouts.c.payout_id == payout_lines.c.payout_id)
     columns = [payout_lines.c[name] for name in ("payout_id", *PayoutLine.__struct_fields__)]
     mine = (payouts.c.tenant_id == tenant_id) & (payouts.c.batch_id == batch_id)
-    rows = sorted(tuple(row) for row in connection.execute(select(*columns).join(payouts, same).where(mine)))
+    rows = sorted(tuple(row) for row in connection.execute(select(*columns).join(payouts, same).where(mine)).all())
     return {payout_id: tuple(PayoutLine(*row[1:]) for row in lines) for payout_id, lines in groupby(rows, key=lambda row: row[0])}
 
 

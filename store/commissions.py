@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from core.clock import Instant
 from store.schema import commissions, payout_lines, tenants
+from store.writing import read_rows, write_rows
 
 Kind = Literal["sale", "refund", "redecision", "rejection", "adjustment", "bonus"]
 State = Literal["none", "pending", "held", "approved", "payable", "paid"]
@@ -77,8 +78,7 @@ _CLAIMED = [commissions.c[name] for name in Claimed.__struct_fields__]
 
 
 def insert_commissions(connection: Connection, rows: Sequence[Commission]) -> None:
-    if rows:
-        connection.execute(insert(commissions), [msgspec.structs.asdict(row) for row in rows])
+    write_rows(connection, commissions, Commission.__struct_fields__, map(msgspec.structs.astuple, rows))
 
 
 def of_orders(connection: Connection, tenant_id: str, order_ids: Sequence[str]) -> dict[str, list[Commission]]:
@@ -166,11 +166,11 @@ def read_all(connection: Connection, tenant_id: str) -> Iterator[Commission]:
         after = rows[-1].commission_id
 
 
-def of_entries(connection: Connection, tenant_id: str, first: int, last: int) -> list[Commission]:
-    """The rows that these entries booked (``last`` inclusive), by entry and id."""
+def values_of_entries(connection: Connection, tenant_id: str, first: int, last: int) -> list[tuple[Any, ...]]:
+    """The rows that these entries booked (``last`` inclusive), by entry and id: the values of a :class:`Commission` each."""
     mine = (commissions.c.tenant_id == tenant_id) & commissions.c.entry_number.between(first, last)
     ordered = select(*_COLUMNS).where(mine).order_by(commissions.c.entry_number, commissions.c.commission_id)
-    return [Commission(*row) for row in connection.execute(ordered).all()]
+    return read_rows(connection, ordered)
 
 
 def stray_rows(connection: Connection, tenant_id: str, last: int) -> list[Commission]:
@@ -214,8 +214,8 @@ def _before(currency: str, cutoff_at: Instant) -> Any:
 def _move(connection: Connection, tenant_id: str, from_state: State, to_state: State, condition: Any) -> list[Claimed]:
     mine = (commissions.c.tenant_id == tenant_id) & (commissions.c.state == from_state) & condition
     moved = connection.execute(update(commissions).where(mine).values(state=to_state).returning(*_CLAIMED))
-    return sorted((Claimed(*row) for row in moved), key=lambda claimed: claimed.commission_id)
+    return sorted((Claimed(*row) for row in moved.all()), key=lambda claimed: claimed.commission_id)
 
 
 def _read(connection: Connection, condition: Any) -> list[Commission]:
-    return [Commission(*row) for row in connection.execute(select(*_COLUMNS).where(condition))]
+    return [Commission(*row) for row in read_rows(connection, select(*_COLUMNS).where(condition))]

@@ -1,4 +1,4 @@
-"""Many rows at once, as plain tuples: SQLAlchemy makes the statement once, and the driver takes the values as they are.
+"""Many rows at once, as plain tuples: SQLAlchemy makes the statement, and the driver takes and gives the values as they are.
 
 For the ledger alone: there, turning each row into named parameters and back took longer than the database.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Select, Table, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -16,6 +16,13 @@ def write_rows(connection: Connection, table: Table, columns: Sequence[str], row
     values = list(rows)
     if values:
         connection.exec_driver_sql(_insert(table, tuple(columns), connection.dialect.name), values)
+
+
+def read_rows(connection: Connection, statement: Select[Any]) -> list[tuple[Any, ...]]:
+    """All rows of a statement whose columns are such as the driver gives: texts, whole numbers, None. Keep them to a page."""
+    with connection.execute(statement) as result:
+        assert result.cursor is not None, "a SELECT has rows"
+        return [*result.cursor.fetchall()]
 
 
 @cache

@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import msgspec
 from sqlalchemy import event
@@ -25,11 +26,11 @@ from payouts.holds import hold, reject, release_due, release_hold, states_for
 from payouts.ledger import Draft, accrual_postings, post_all
 from payouts.periods import close_period, month_of
 from payouts.verify import verify
-from store.batches import read_batch
+from store.batches import read_batches
 from store.books import Books
 from store.catalogue import put
 from store.commissions import Commission, insert_commissions, state_sums
-from store.ledger import read_pages
+from store.ledger import calendar_of, read_pages
 from tests.fakes import FakeClock
 
 TENANT = "laws"
@@ -211,7 +212,7 @@ class Laws:
 
     def _recent(self) -> list[str]:
         """Mostly young orders, so that a long run asks of each as often as a short one."""
-        return list(self.model.orders)[-400:]
+        return list(islice(reversed(self.model.orders), 400))
 
     def _row(self, order_id: str, affiliate_id: str, currency: str, amount: int, hold_until: int, now: int, kind: str) -> Commission:
         converted = currency == "JPY"
@@ -351,9 +352,7 @@ class Laws:
 
     def _state(self, batch_id: str) -> str:
         with self.books.reading() as connection:
-            batch = read_batch(connection, TENANT, batch_id)
-        assert batch is not None, "a batch stays"
-        return batch.state
+            return next(batch.state for batch in read_batches(connection, TENANT) if batch.batch_id == batch_id)
 
     def void(self) -> None:
         if not self.model.batches:
@@ -392,6 +391,7 @@ class Laws:
                         self.seen[posting.affiliate_id, posting.currency, posting.account] += posting.amount_minor
                     assert not any(total.values()), entry
             assert without_zeros(self.seen) == without_zeros(self.model.sums)
+            assert calendar_of(connection, TENANT) == ("UTC", self.closed), "a month is closed with its operation, or not at all"
             if whole or self.steps % VERIFY_EVERY == 0:
                 states = {(who, currency, state): amount for who, currency, state, amount in state_sums(connection, TENANT) if amount}
                 wanted = without_zeros(self.model.sums)

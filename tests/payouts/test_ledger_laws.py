@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from core.clock import DAY
 from tests.ledger_laws import Fault, Laws, failing
 
 SEED = int(os.environ.get("FAIRSHARE_TEST_SEED", "20261122"))
@@ -33,7 +34,7 @@ def test_a_fault_before_any_statement_leaves_nothing_half_applied(books):
     """
     laws = Laws(books, SEED + 2, per_transaction=8)
     laws.run(60)
-    for kind in ("book", "release", "hold", "reject", "adjust", "prepare", "approve", "pay", "void"):
+    for kind in ("book", "release", "hold", "reject", "adjust", "prepare", "approve", "pay", "void", "close"):
         while not ready(laws, kind):
             laws.step()
         faults = laws.done["fault"]
@@ -52,6 +53,8 @@ def ready(laws: Laws, kind: str) -> bool:
     """Whether an operation of this kind has something to do."""
     if kind in ("approve", "pay", "void"):
         return bool(laws.model.batches)
+    if kind == "close":
+        laws.clock.advance(32 * DAY)
     return kind != "prepare" or any(laws.model.claims(currency) for currency in ("EUR", "USD", "JPY", "KWD"))
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+import msgspec
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -10,7 +11,10 @@ from sqlalchemy import text
 from core.clock import DAY, SECOND
 from core.events import Line
 from payouts.batches import approve, prepare, settle, void
+from payouts.digests import chained, commission_id
 from payouts.verify import verify
+from store.commissions import insert_commissions, read_all
+from store.ledger import entry_of, head, insert_entries
 from store.migrate import FOLDER
 from tests.people import NORTH, SOUTH
 
@@ -219,3 +223,49 @@ def test_a_live_line_twice_is_refused_by_the_database(history):
 
 def test_the_guards_stand_where_they_are_taken_down_here():
     assert 'TABLES = ("entries", "postings", "commissions")' in (FOLDER / "books" / "0002_append_only.py").read_text()
+
+
+def forge(world, *sides):
+    """An entry that the chain takes, by somebody who has this program's code."""
+    with world.books.writing() as connection:
+        number, previous = head(connection, NORTH)
+        values = (NORTH, number + 1, "release", f"forged:{number}", world.clock(), "", "", "2026-11")
+        insert_entries(connection, [entry_of((*values, previous, chained(previous, values, sides)), sides)])
+
+
+@pytest.mark.parametrize(
+    ("sides", "what"),
+    [
+        ([("pending", "anna", "EUR", -5), ("approved", "anna", "EUR", 6)], "its postings of anna in EUR sum to 1, not to zero"),
+        ([("pending", "anna", "EUR", -5), ("approved", "ben", "EUR", 5)], "its postings of anna in EUR sum to -5, not to zero"),
+        ([("pending", "anna", "EUR", -5), ("approved", "anna", "USD", 5)], "its postings of anna in EUR sum to -5, not to zero"),
+        ([("pending", "anna", "EUR", 5)], "its postings of anna in EUR sum to 5, not to zero"),
+        ([("pending", "anna", "EUR", 5), ("held", "anna", "EUR", 5), ("paid", "anna", "EUR", -9)], "sum to 1, not to zero"),
+    ],
+)
+def test_a_forged_entry_that_does_not_sum_to_zero_is_named_behind_a_checkpoint_too(sqlite_history, sides, what):
+    checkpoints = {one.tenant_id: one for one in verify(sqlite_history.books).checkpoints}
+    forge(sqlite_history, *sides)
+
+    for since in ({}, checkpoints):
+        fault = verify(sqlite_history.books, checkpoints=since).fault
+        assert fault is not None
+        assert (fault.table, fault.row) == ("entries", "12")
+        assert what in fault.what
+
+
+def test_a_forged_entry_that_moves_money_between_states_is_for_a_full_run(sqlite_history):
+    checkpoints = {one.tenant_id: one for one in verify(sqlite_history.books).checkpoints}
+    forge(sqlite_history, ("pending", "ben", "EUR", -5), ("approved", "ben", "EUR", 5))
+
+    assert verify(sqlite_history.books, checkpoints=checkpoints).fault is None, "as docs/money.md says"
+    assert "commissions approved sum to" in str(verify(sqlite_history.books).fault)
+
+
+def test_a_forged_commission_that_earns_nothing_for_no_reason_is_named(sqlite_history):
+    with sqlite_history.books.writing() as connection:
+        row = next(row for row in read_all(connection, NORTH) if not row.amount_minor)
+        forged = msgspec.structs.replace(row, reason="", idempotency_key="forged")
+        insert_commissions(connection, [msgspec.structs.replace(forged, commission_id=commission_id(forged))])
+
+    assert "it earns nothing and says no reason" in str(verify(sqlite_history.books).fault)
