@@ -7,6 +7,7 @@ here (both sync every commit). The baseline takes the rows that the run wrote an
 driver, into equal empty books, in the same order and the same transactions.
 """
 
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -112,8 +113,13 @@ def batches_of(url: str) -> list[Batch]:
         for table, instant in WRITTEN:
             for row in connection.execute(select(table).order_by(*table.primary_key.columns)):
                 at = row._mapping[instant] if instant else posted[row.number]
-                written.setdefault(at, {}).setdefault(table.name, []).append(tuple(row))
+                written.setdefault(at, {}).setdefault(table.name, []).append(tuple(map(_bare, row)))
     return [[(table, tables.get(table.name, [])) for table, _ in WRITTEN] for _, tables in sorted(written.items())]
+
+
+def _bare(value: Any) -> Any:
+    """A value as a driver takes it: JSON is text."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 # --- the baseline ----------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class Installation:
         answer = self.http.get(f"{self.ready['portal']}/v1/orders/{order_id}/attribution", headers=headers)
         return answer.json() if answer.status_code == 200 else {"attribution": {"status": f"HTTP {answer.status_code}"}}
 
-    def decided(self, order_id: str, tenant: str = "north", within_s: float = 10.0) -> dict[str, Any]:
+    def decided(self, order_id: str, tenant: str = "north", within_s: float = 30.0) -> dict[str, Any]:
         """The attribution of an order, once there is one."""
 
         def look() -> dict[str, Any] | None:

@@ -112,6 +112,7 @@ def test_blog_click_app_open_mail_click_store_purchase_by_loyalty_id_and_a_parti
 
 
 def test_each_item_earns_by_what_it_is_and_by_which_order_of_the_customer_it_is_in(chain: Installation) -> None:
+    chain.http.cookies.clear()
     season = {"attributes": {"season": "ss26"}}
     lines: list[dict[str, Any]] = [
         {"net": "100.00", "brand": "Nord"},

@@ -22,13 +22,13 @@ def test_the_newcomers_first_minutes(tmp_path: Path) -> None:
 
         clicked = httpx.get(ready["example_link"], headers={"User-Agent": AGENT})
         assert clicked.status_code == 302
-        wait_for("the click in the portal", lambda: affiliate.get("/affiliate").text != before, 2)
+        wait_for("the click in the portal", lambda: affiliate.get("/affiliate").text != before, 20)
 
         example = ready["example_order"]
         posted = httpx.post(example["url"], json=example["body"], headers=example["headers"])
         assert posted.status_code in (200, 202), posted.text
         merchant = _signed_in(fairshare, "merchant")
-        page = wait_for("the explained sale", lambda: _credited(merchant, example["body"]["order_id"]), 5)
+        page = wait_for("the explained sale", lambda: _credited(merchant, example["body"]["order_id"]), 20)
         assert "winner" in page.lower() or "earns" in page.lower()
     finally:
         stopped_after = fairshare.stop()
