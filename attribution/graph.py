@@ -79,11 +79,10 @@ class KeyGraph:
             together = self._together(moved)
             return together, self.label[together]
         self._links = np.insert(self._links, places[~known], fresh)
-        were_hubs = self.hub.copy()
-        affected, before = self._recompute(distinct(_keys(fresh)))
+        affected, before, new_hubs = self._recompute(distinct(_keys(fresh)))
         others_earlier = np.setdiff1d(self._together(moved), affected, assume_unique=True)
-        is_other = np.isin(affected, self._together(moved)) | _changed(before, self.label[affected])
-        is_other |= self.hub[affected] & ~were_hubs[affected]  # one whose neighbours all are hubs was alone before
+        # A new hub was alone before, too, where all its neighbours are hubs.
+        is_other = np.isin(affected, self._together(moved)) | _changed(before, self.label[affected]) | new_hubs
         return np.concatenate([affected[is_other], others_earlier]), np.concatenate([before[is_other], self.label[others_earlier]])
 
     def neighbours(self, number: int) -> Array:
@@ -131,14 +130,14 @@ class KeyGraph:
         self.label[:] = components(len(self), ones[kept], twos[kept])
         self._members = Growing(np.sort(_pairs(self.label, np.arange(len(self)))))
 
-    def _recompute(self, touched: Array) -> tuple[Array, Array]:
+    def _recompute(self, touched: Array) -> tuple[Array, Array, Array]:
         """Work the components of these keys out anew. Only they can change: every new link, and every new hub, is inside.
 
-        Returns their members, sorted, and the labels these had.
+        Returns their members, sorted, the labels these had, and which of them became hubs.
         """
-        counted = self._counted_anew(touched)
-        self.hub[counted] = self._are_hubs(counted)
         affected = np.sort(self._together(touched))
+        were_hubs, counted = self.hub[affected], self._counted_anew(touched)
+        self.hub[counted] = self._are_hubs(counted)
         links = self._links[_spread(_ranges(self._links, affected))]
         place = np.empty(len(self), np.int32)
         place[affected] = np.arange(len(affected), dtype=np.int32)
@@ -152,7 +151,7 @@ class KeyGraph:
         gone[np.searchsorted(members, _pairs(before, affected))] = True
         left, new = members[~gone], np.sort(_pairs(after, affected))
         self._members = Growing(np.insert(left, np.searchsorted(left, new), new))
-        return affected, before
+        return affected, before, self.hub[affected] & ~were_hubs
 
     # --- hubs --------------------------------------------------------------------------------------------------------
 

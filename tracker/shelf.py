@@ -147,10 +147,10 @@ def _month(day: int) -> int:
 
 
 def _months(times: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """The month of each time, as :func:`_month` says it."""
-    months = times.to_numpy().astype("datetime64[M]").astype(np.int64)  # since 1970
-    named: np.ndarray[Any, np.dtype[np.int64]] = (1970 + months // 12) * 100 + months % 12 + 1
-    return named
+    """The month of each time."""
+    days, places = np.unique(times.cast(pa.int64()).to_numpy() // DAY, return_inverse=True)
+    months: np.ndarray[Any, np.dtype[np.int64]] = np.array(list(map(_month, days.tolist())), np.int64)[places]
+    return months
 
 
 # --- inserting -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,8 +98,12 @@ def test_the_documentations_examples_are_one_customers_way(fairshare: Installati
 
 def credited(fairshare: Installation, order_id: str) -> list[str]:
     """Who earned it in the end: attribution may meet the order a moment before what joins it to its touches."""
-    wait_for(f"{order_id} to be credited", lambda: fairshare.decided(order_id, within_s=30)["result"] == "credited")
-    return [credit["affiliate_id"] for credit in fairshare.decided(order_id)["credits"]]
+
+    def credits() -> list[Any] | None:
+        decided = fairshare.decided(order_id, within_s=30)
+        return decided["credits"] if decided["result"] == "credited" else None
+
+    return [credit["affiliate_id"] for credit in wait_for(f"{order_id} to be credited", credits)]
 
 
 TOUCH_MAP = """
