@@ -23,6 +23,9 @@ from tests.servers import NoPostgres, NoRedis, RedisServer, postgres_database, r
 settings.register_profile("fairshare", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fairshare")
 
+# Hundreds of processes are started here; without the compiled modules on disk each of them would compile the program anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 SERVER = "FAIRSHARE_TEST_CLICKHOUSE_URL"
 TABLES_WITH_ROWS = Query(
     "tables_with_rows",
