@@ -26,6 +26,8 @@ settings.load_profile("fairshare")
 # Hundreds of processes are started here; without the compiled modules on disk each of them would compile the program anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3
 SERVER = "FAIRSHARE_TEST_CLICKHOUSE_URL"
 TABLES_WITH_ROWS = Query(
     "tables_with_rows",
@@ -135,10 +137,14 @@ def redis(redis_server: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def chdb_folder() -> Iterator[Path]:
-    """The one folder that chDB may open in this process."""
-    folder = Path(tempfile.mkdtemp(prefix="fairshare-chdb-"))
+    """The one folder that chDB may open in this process; in memory where there is room, since each test empties its tables there."""
+    folder = Path(tempfile.mkdtemp(prefix="fairshare-chdb-", dir=MEMORY if _has_room(MEMORY) else None))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= ROOM
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """A real browser on a real installation with the demo world. Without Chromium these tests are skipped, loudly."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -14,11 +17,28 @@ PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
 
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stopped installation with the demo world. The first test process that asks loads it, the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "demo" / "var"
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            loading = Installation(shared / "demo-loading" / "var")
+            loading.start(demo=True)
+            loading.close()
+            loading.data.parent.rename(folder.parent)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     if CHROMIUM is None:
         pytest.skip("*** no Chromium on this machine: THE BROWSER TESTS ARE SKIPPED ***")
-    installation = Installation(tmp_path_factory.mktemp("demo") / "var")
+    folder: Path = request.getfixturevalue("demo_folder")
+    installation = Installation(shutil.copytree(folder, tmp_path_factory.mktemp("demo") / folder.name, symlinks=True))
     installation.start(demo=True)
     yield installation
     installation.close()

@@ -1,4 +1,4 @@
-"""Thousands of random operations against a plain model of the same merchant: no invariant of the ledger ever breaks.
+"""A thousand random operations against a plain model of the same merchant: no invariant of the ledger ever breaks.
 
 The model keeps numbers in dicts and knows nothing of ledgers, cursors or rows. The invariants are those of docs/money.md.
 """
@@ -9,7 +9,6 @@ from collections import defaultdict
 from contextlib import suppress
 from fractions import Fraction
 
-import pytest
 from sqlalchemy import text
 
 from core.catalogue import Tenant
@@ -371,18 +370,17 @@ class Run:
             assert tuple(getattr(one, f"{state}_minor") if one else 0 for state in STATES) == expected, affiliate_id
 
 
-@pytest.mark.parametrize("seed", [SEED, SEED + 1])
-def test_a_thousand_operations_each(sqlite_world, seed):
-    run = Run(sqlite_world, seed)
+def test_a_thousand_operations(sqlite_world):
+    run = Run(sqlite_world, SEED)
     for number in range(1_000):
         run.step()
         if number % 100 == 99:
             run.check()
-    assert run.model.paid, f"the run of seed {seed} paid somebody"
+    assert run.model.paid, f"the run of seed {SEED} paid somebody"
 
 
 def test_and_some_on_both_databases(world):
-    run = Run(world, SEED + 2)
+    run = Run(world, SEED + 1)
     for _ in range(200):
         run.step()
     run.check()
