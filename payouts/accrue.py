@@ -42,6 +42,8 @@ from store.standing import Recorded, tenants_waiting, waiting
 DECISIONS, REFUNDS = "accrual:decisions", "accrual:refunds"
 """The cursors: one for each writer. Attribution and the drain each store in the order of their own times, not of each other's."""
 ORDERS_AT_ONCE = 500
+PAGES_AT_ONCE = 40
+"""So many times the orders in hand are asked for at once: to find what changed, the store reads everything since the cursor each time."""
 REPRICED_AT_ONCE = 10_000
 """Orders of one tenant that one run prices again, because others changed; what is left waits in its queue for the next run."""
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -87,15 +89,17 @@ def accrue_once(
         positions = {name: read_cursor(connection, name) for name in (DECISIONS, REFUNDS)}
     decided_since, refunded_since = (position - REREAD_MS for position in positions.values())
     report, last, met, tariffs = AccrualReport(), NOTHING_YET, set[Change](), tariffs or Tariffs(books)
-    while page := read_changes(events, decided_since, refunded_since, last, limit):
-        last = page[-1]
-        for tenant_id, order_ids in by_tenant([change for change in page if change not in (memory or ())]).items():
-            report += _accrue_orders(events, books, clock, tariffs, tenant_id, order_ids)
-        met.update(page)
-        positions = _move(books, positions, page, clock())
-        if progress:
-            progress(report.seen)
-        if len(page) < limit:
+    while changes := read_changes(events, decided_since, refunded_since, last, limit * PAGES_AT_ONCE):
+        last = changes[-1]
+        for start in range(0, len(changes), limit):
+            page = changes[start : start + limit]
+            for tenant_id, order_ids in by_tenant([change for change in page if change not in (memory or ())]).items():
+                report += _accrue_orders(events, books, clock, tariffs, tenant_id, order_ids)
+            met.update(page)
+            positions = _move(books, positions, page, clock())
+            if progress:
+                progress(report.seen)
+        if len(changes) < limit * PAGES_AT_ONCE:
             break
     report += _reprice(events, books, clock, tariffs, limit, lambda done: progress(report.seen + done) if progress else None)
     if memory is not None:

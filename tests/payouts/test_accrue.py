@@ -485,7 +485,9 @@ def test_a_tenant_that_the_books_do_not_know_is_reported_and_skipped(sqlite_worl
     assert sqlite_world.earned("A-2") == {"anna": 8_00}
 
 
-def test_more_orders_than_one_page_are_all_booked(sqlite_world):
+@pytest.mark.parametrize("pages_at_once", [1, 2, 40])
+def test_more_orders_than_one_page_are_all_booked(sqlite_world, monkeypatch, pages_at_once):
+    monkeypatch.setattr("payouts.accrue.PAGES_AT_ONCE", pages_at_once)
     world, heard = sqlite_world, []
     for number in range(7):
         world.sell(f"A-{number}", "anna")
