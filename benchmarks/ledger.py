@@ -24,6 +24,7 @@ from benchmarks.accrue import Batch, FreshBooks, postgresql_template, prepare_bo
 from benchmarks.result import Timing, figures, machine, options, publish, ratios, say, timed
 from core.clock import DAY, system_clock
 from core.settings import Settings
+from fairshare.collector import undisturbed
 from fairshare.demo.cast import NORTH
 from payouts.digests import commission_id, evidence
 from payouts.ledger import Draft, accrual_postings, post_all, transfer
@@ -116,13 +117,13 @@ def time_verify(result: dict[str, Any], url: str, count: int, new: int) -> list[
     """Full, behind a checkpoint, and the bare driver's reading of the same rows; adds to ``result``."""
     with closing(open_books(url)) as books:
         accrue(books, 0, count)
-        with timed() as bare:
+        with undisturbed(), timed() as bare:
             read_bare(url.removeprefix("sqlite:///"))
-        with timed() as full:
+        with undisturbed(), timed() as full:
             first = verify(books)
         checkpoints = {one.tenant_id: one for one in first.checkpoints}
         accrue(books, count, new)
-        with timed() as later:
+        with undisturbed(), timed() as later:
             second = verify(books, checkpoints=checkpoints)
     by_clock, by_cpu = ratios([full], [bare])
     result["ratios"]["verify_vs_bare_reading"], result["ratios_cpu"]["verify_vs_bare_reading"] = by_clock, by_cpu

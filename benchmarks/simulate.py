@@ -22,8 +22,8 @@ from benchmarks.result import Timing, figures, machine, options, publish, ratios
 from core.catalogue import Bonus, Limit, RateCard, Rule, Tier, Tiers
 from core.clock import DAY, system_clock
 from core.settings import Settings
+from fairshare.collector import undisturbed
 from fairshare.demo.cast import NORTH
-from fairshare.simulate import undisturbed
 from payouts.accrue import accrue_once
 from payouts.facts import DECISIONS_PLACED, ORDERS_PLACED, REFUNDS_PLACED, read_places
 from payouts.simulate import ORDERS_AT_ONCE, Simulation, simulate

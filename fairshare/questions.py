@@ -13,6 +13,7 @@ from core.leads import name_of
 from core.settings import Settings
 from fairshare.books import opened_books
 from fairshare.catalog import ImportReport
+from fairshare.collector import undisturbed
 from fairshare.ledgers import anchors_of
 from fairshare.output import Advance
 from fairshare.stores import opened_events
@@ -51,7 +52,7 @@ def verify_books(settings: Settings, tenant_id: str | None, full: bool, advance:
     """
     path = settings.data / CHECKPOINTS
     known = read_checkpoints(path)
-    with opened_books(settings) as books:
+    with opened_books(settings) as books, undisturbed():
         report = verify(books, tenant_id, advance, read_anchors(anchors_of(settings)), {} if full else known)
     if any(known.get(one.tenant_id) != one for one in report.checkpoints):
         write_checkpoints(path, report.checkpoints, known)

@@ -1,8 +1,6 @@
 """``fairshare simulate`` and ``fairshare reasons``: what other rate cards would have paid for a period, and why orders earned nothing."""
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from core.money import format_amount
 from core.settings import Settings
 from core.toml_tables import Fault
 from fairshare.books import opened_books
+from fairshare.collector import undisturbed
 from fairshare.output import Advance
 from fairshare.replay import read_time
 from fairshare.stores import opened_events
@@ -47,19 +46,6 @@ def simulate_period(
             raise BadInput("malformed", "; ".join(f"{file.name} {fault}" for fault in faults), "rate_card")
         with opened_events(settings) as events, undisturbed():
             return simulate(events, books, tenant_id, from_at, to_at, cards, advance)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Without the collector of cycles: a simulation makes none, and going through all its orders for them takes a third of the time.
-
-    For a process of its own.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def reasons_of_period(settings: Settings, clock: Clock, tenant_id: str, from_text: str, to_text: str | None, advance: Advance) -> Report:
