@@ -1,6 +1,6 @@
 """Does any invariant of the ledger break under a million random operations?
 
-``python -m benchmarks.ledger_laws [--operations 1000000] [--seed 1] [--database sqlite|postgresql]``
+``python -m benchmarks.ledger_laws [--operations 1000000] [--at-once 250] [--seed 1] [--database sqlite|postgresql]``
 
 The suite's property test at length (tests/ledger_laws.py): orders, refunds, other decisions, holds, rejections, adjustments, batches,
 closed months and failing connections, against a plain model, with the sums compared after every transaction. Exit code 1, and the
@@ -42,6 +42,7 @@ def database(kind: str, folder: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=1_000_000, metavar="N")
+    parser.add_argument("--at-once", type=int, default=250, metavar="N", help="bookings in one transaction, at most")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--json", action="store_true", help="the default; there is no other form")
@@ -51,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fairshare-laws-") as name:
         about = machine(Path(name))
         with database(asked.database, Path(name)) as url, closing(open_books(url)) as books, timed() as timing:
-            laws = Laws(books, asked.seed)
+            laws = Laws(books, asked.seed, asked.at_once)
 
             def told(done: int) -> None:
                 nonlocal said
@@ -65,7 +66,7 @@ def main() -> None:
                 fault = traceback.format_exc(limit=-3)
     result = {
         "question": "does any invariant of the ledger break under random operations?",
-        "database": asked.database, "seed": asked.seed, "operations": laws.operations, "entries": laws.last,
+        "database": asked.database, "seed": asked.seed, "at_once": asked.at_once, "operations": laws.operations, "entries": laws.last,
         "transactions": laws.steps, "by_kind": dict(sorted(laws.done.items())), "cpu_seconds": round(timing.cpu_seconds, 1),
         "seconds": round(timing.seconds, 1), "machine": about, "fault": fault,
     }  # fmt: skip
