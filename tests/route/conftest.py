@@ -15,7 +15,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of an installation with the cast, never started: copied for each test that wants one of its own."""
     installation = Installation(tmp_path_factory.mktemp("installed") / "var")
     installation.import_catalogue(catalogue())
-    installation.run("migrate")
+    migrated = installation.run("migrate")
+    assert migrated.returncode == 0, migrated.stderr
     yield installation.data
     installation.close()
 
